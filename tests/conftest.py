@@ -1,0 +1,63 @@
+"""What all tests share: a clean environment, calm Hypothesis, and no silent skips under CI."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from toys import make_zmumu
+
+# Under CI everything must run. These are the only beginnings of a reason that excuse a skip there:
+# what the machine's kind or the rights of the user forbid, never what somebody forgot to install.
+EXCUSED = ("platform:", "privilege:")
+
+settings.register_profile("bookkeeper", deadline=None)  # the machine may be busy; speed is measured by `make bench`
+settings.load_profile("bookkeeper")
+
+_unexcused: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalog or process named in the developer's shell never leaks into a test."""
+    for name in [name for name in os.environ if name.startswith("BOOKKEEPER_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def zmumu_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with six small Z→μμ ROOT files of 500 events each; shared, so read only."""
+    folder = tmp_path_factory.mktemp("zmumu")
+    make_zmumu(folder)
+    return folder
+
+
+def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        if not reason.startswith(EXCUSED):
+            _unexcused[report.nodeid] = reason
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _note_skip(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    _note_skip(report)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _unexcused and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _unexcused and os.environ.get("CI"):
+        terminalreporter.section("skipped, which CI does not allow", red=True)
+        for nodeid, reason in _unexcused.items():
+            terminalreporter.line(f"{nodeid}: {reason}")
