@@ -1,0 +1,164 @@
+"""The states of everything that has one, and the legal moves between them, as data.
+
+The tables take their CHECK constraints from here, the reference page its table of moves, the tests their
+expectations.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class FileState(StrEnum):
+    """A catalogued file."""
+
+    CURRENT = "current"
+    """may be given to jobs"""
+    RETIRED = "retired"
+    """withdrawn: new snapshots leave it out, standing ones park it"""
+
+
+class LedgerState(StrEnum):
+    """One file of one request."""
+
+    AVAILABLE = "available"
+    """waits for a process of the row's project"""
+    HELD = "held"
+    """a live process has it"""
+    COMMITTED = "committed"
+    """it contributed to a committed output, once"""
+    PARKED = "parked"
+    """out of delivery until a person decides"""
+
+
+class DeliveryState(StrEnum):
+    """One file in one process. Rows stay for ever: they are the history."""
+
+    DELIVERED = "delivered"
+    """the process was told its locations"""
+    OPENED = "opened"
+    """reading began"""
+    CONSUMED = "consumed"
+    """reading ended and the output contains it"""
+    SKIPPED = "skipped"
+    """the job left it out on purpose: nothing of it is in the output"""
+    FAILED = "failed"
+    """the job could not read it: nothing of it is in the output"""
+
+
+class ProcessState(StrEnum):
+    """One job's transaction."""
+
+    ACTIVE = "active"
+    """takes and reads files; its lease runs"""
+    STAGED = "staged"
+    """its outputs wait for transfer; the lease is the transfer's deadline"""
+    COMMITTED = "committed"
+    """what it consumed counts"""
+    ROLLED_BACK = "rolled_back"
+    """what it consumed does not count; its files went back"""
+    REVOKING = "revoking"
+    """its outputs are being deleted; its files still count as committed"""
+    REVOKED = "revoked"
+    """its outputs are gone and its files free again"""
+
+
+class ProjectState(StrEnum):
+    """A computational request's current effort."""
+
+    OPEN = "open"
+    """processes start and files are delivered"""
+    PAUSED = "paused"
+    """nothing new is delivered; what runs may commit"""
+    ENDED = "ended"
+    """for ever; what is missing goes to a recovery project"""
+
+
+class OutputState(StrEnum):
+    """One file that a process produced."""
+
+    STAGED = "staged"
+    """recorded under its temporary name, the process not yet committed"""
+    COMMITTED = "committed"
+    """counts; still under its temporary name or already renamed"""
+    PUBLISHED = "published"
+    """seen under its final name with the recorded checksum"""
+    DISCARDED = "discarded"
+    """its process was rolled back; the temporary may be deleted"""
+    REVOKED = "revoked"
+    """its process was reopened; all its objects are to be deleted"""
+
+
+class PartitionBy(StrEnum):
+    """What a partition is measured in."""
+
+    FILES = "files"
+    """number of files"""
+    BYTES = "bytes"
+    """catalogued sizes"""
+    ENTRIES = "entries"
+    """catalogued entries"""
+
+
+class Step(StrEnum):
+    """The five steps of a job, as SAM named them."""
+
+    STAGE_EXECUTABLE = "stage-executable"
+    """bring the program to the node"""
+    STAGE_INPUTS = "stage-inputs"
+    """take files and bring them within reach"""
+    ANALYSIS = "analysis"
+    """run the program"""
+    VERIFICATION = "verification"
+    """prove that the outputs are whole"""
+    OUTPUT_STORAGE = "output-storage"
+    """copy the outputs to their destination and prove that they arrived"""
+
+
+LIVE: Final = (ProcessState.ACTIVE, ProcessState.STAGED)
+"""A process that may still commit."""
+
+Moves = dict[str, tuple[str, ...]]
+
+LEDGER_MOVES: Final[Moves] = {
+    "available": ("held", "parked"),
+    "held": ("committed", "available", "parked"),
+    "committed": ("available",),
+    "parked": ("available",),
+}
+DELIVERY_MOVES: Final[Moves] = {
+    "delivered": ("opened", "consumed", "skipped", "failed"),
+    "opened": ("consumed", "skipped", "failed"),
+    "consumed": (),
+    "skipped": (),
+    "failed": (),
+}
+PROCESS_MOVES: Final[Moves] = {
+    "active": ("staged", "committed", "rolled_back"),
+    "staged": ("committed", "rolled_back"),
+    "committed": ("revoking",),
+    "revoking": ("revoked",),
+    "rolled_back": (),
+    "revoked": (),
+}
+PROJECT_MOVES: Final[Moves] = {
+    "open": ("paused", "ended"),
+    "paused": ("open", "ended"),
+    "ended": (),
+}
+OUTPUT_MOVES: Final[Moves] = {
+    "staged": ("committed", "discarded"),
+    "committed": ("published", "revoked"),
+    "published": ("revoked",),
+    "discarded": (),
+    "revoked": (),
+}
+MOVES: Final[dict[str, tuple[type[StrEnum], Moves]]] = {
+    "ledger": (LedgerState, LEDGER_MOVES),
+    "delivery": (DeliveryState, DELIVERY_MOVES),
+    "process": (ProcessState, PROCESS_MOVES),
+    "project": (ProjectState, PROJECT_MOVES),
+    "output": (OutputState, OUTPUT_MOVES),
+}
+"""Every state machine: its states and, from each state, where it may go."""
