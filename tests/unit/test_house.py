@@ -1,0 +1,97 @@
+"""The rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import bookkeeper
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 350  # lines: a file is read in one sitting
+SOURCES = sorted(
+    path
+    for folder in ("bookkeeper", "cli/bookkeeper_cli", "schema/bookkeeper_schema")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.parent.name != "versions"  # a released migration is never edited, so never split
+)
+
+DATABASE = {"sqlalchemy", "sqlmodel", "alembic", "bookkeeper_schema.tables"}
+HEAVY = DATABASE | {"awkward", "cramjam", "fsspec", "numpy", "pandas", "psutil", "pydantic", "uproot"}
+WORKER_SIDE = ["bookkeeper.process", "bookkeeper.worker", "bookkeeper.stageout", "bookkeeper.validation"]
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after running ``code``."""
+    report = "\nimport sys as _sys, json as _json; print('\\n' + _json.dumps(sorted(_sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_import_loads_nothing_heavy() -> None:
+    assert not loaded_by("import bookkeeper") & HEAVY
+
+
+def test_version_option_loads_nothing_heavy() -> None:
+    code = """
+import sys
+from bookkeeper_cli.main import main
+sys.argv = ["bookkeeper", "--version"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+"""
+    assert not loaded_by(code) & HEAVY
+
+
+@pytest.mark.parametrize("module", WORKER_SIDE)
+def test_worker_side_loads_no_database(module: str) -> None:
+    """A worker node with a remote catalog needs neither SQLAlchemy nor the tables."""
+    assert not loaded_by(f"import {module}") & DATABASE
+
+
+def test_public_names_are_sorted_and_exist() -> None:
+    assert bookkeeper.__all__ == sorted(bookkeeper.__all__)
+    assert len(set(bookkeeper.__all__)) == len(bookkeeper.__all__)
+    for name in bookkeeper.__all__:
+        assert getattr(bookkeeper, name) is not None
+
+
+def test_version_is_the_one_of_the_distribution() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert bookkeeper.__version__ == declared
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_file_is_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_no_file_names_a_machine() -> None:
+    """A path that exists on one machine only has no place in the repository."""
+    machine_path = re.compile(rb"(?<![\w.$}])/(?:home|Users|root|work|opt)/[\w.]+/[\w./-]+")
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group().decode()}"
+        for path in tracked_files()
+        for match in machine_path.finditer(path.read_bytes())
+    ]
+    assert not found
+
+
+def tracked_files() -> list[Path]:
+    """The files of the repository; without git, those that a source distribution would have."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        candidates = [ROOT / name for name in listed.stdout.split("\0") if name]
+    else:
+        shelves = ("bookkeeper", "cli", "schema", "tests", "docs")
+        candidates = [path for shelf in shelves for path in (ROOT / shelf).rglob("*")]
+    return [path for path in candidates if path.is_file() and path.suffix != ".pyc"]
