@@ -1,0 +1,273 @@
+"""SQLite as bookkeeper uses it: WAL mode, one fair queue of writers, two levels of durability.
+
+* Every write transaction is ``BEGIN IMMEDIATE``: it never reads first and then finds that it cannot write.
+* Writers queue on a ``flock`` beside the database, because SQLite's own busy handler starves some of them. The kernel
+  releases the lock of a writer that is killed.
+* ``synchronous`` cannot change inside a transaction, so durable moves have a connection of their own (FULL); history
+  rides on NORMAL. A FULL commit makes every earlier commit durable too (https://sqlite.org/pragma.html#pragma_synchronous).
+* WAL needs shared memory: one host, no network file system (https://sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, CatalogMissing, UsageError
+
+NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
+"""The catalog's clock in SQL: seconds since the epoch, UTC, with milliseconds."""
+
+BUSY_SECONDS: Final = 60.0
+NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {"nfs", "nfs4", "afs", "auristorfs", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p", "fuse.eosxd",
+     "fuse.eosxd3", "fuse.sshfs", "fuse.cernvm-fs", "cvmfs2", "glusterfs", "fuse.glusterfs", "panfs", "pvfs2", "orangefs"}
+)  # fmt: skip
+_HIDDEN_COLUMNS: Final = {("processes", "token"), ("processes", "nonce")}
+
+Run = Callable[..., sqlite3.Cursor]
+C = TypeVar("C", "Writer", sqlite3.Connection)
+
+
+def path_of(url: str) -> Path:
+    """Return the absolute path of ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or a plain path."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        rest = "/" + url
+    elif scheme != "sqlite":
+        raise UsageError(
+            f"{scheme}:// is no catalog that this version can open",
+            remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db",
+        )
+    if not rest.startswith("/") or rest in {"/", "/:memory:"} or "\0" in rest:
+        raise UsageError(f"{url!r} names no file", remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db")
+    return Path(rest[1:]).expanduser().absolute()
+
+
+def refuse_network_file_system(path: Path) -> None:
+    """Raise `CatalogError` where the folder of ``path`` lies on a network file system."""
+    kind = file_system_of(path.parent)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise CatalogError(
+            f"{path} lies on a network file system ({kind}): SQLite's shared memory and locks do not hold there",
+            remedy="put the catalog on a local disk of the host that runs `submit`, and name it with --catalog",
+        )
+
+
+def file_system_of(folder: Path) -> str:
+    """Return the type of the file system that holds ``folder`` ("ext4", "nfs4", …), "" where it cannot be told."""
+    folder = folder.resolve()
+    best, kind = "", ""
+    for mount, fstype in _mounts():
+        if len(mount) >= len(best) and (folder == Path(mount) or Path(mount) in folder.parents):
+            best, kind = mount, fstype
+    return kind.lower()
+
+
+def _mounts() -> list[tuple[str, str]]:
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as table:
+            rows = [line.split(" ") for line in table]
+        return [(row[1].replace("\\040", " "), row[2]) for row in rows if len(row) > 2]
+    except FileNotFoundError:
+        import psutil
+
+        return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
+
+
+def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
+    """Return a driver's error as one of ours; the message names the catalog."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return CatalogBusy(f"{path} stayed locked for {BUSY_SECONDS:.0f} s")
+    if code == sqlite3.SQLITE_FULL:
+        return CatalogError(
+            f"{path}: the disk is full; nothing was changed", remedy="free some space, then do the same again"
+        )
+    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
+        return CatalogError(
+            f"{path} is not writable ({error})", remedy="check the permissions of the file and its folder"
+        )
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return CatalogError(f"{path} cannot be opened ({error})", remedy="check the path and its permissions")
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return CatalogError(f"{path} is no sound SQLite database ({error})", remedy="restore the backup")
+    if code == sqlite3.SQLITE_IOERR:
+        return CatalogError(
+            f"{path}: the disk failed ({error})", remedy="check the disk; the last transaction was not made"
+        )
+    return CatalogError(f"{path}: {error}")
+
+
+class Tx:
+    """A write transaction: what every move of the kernel gets as its first argument.
+
+    ``run(statement, parameters)`` executes one statement and returns its cursor; ``many`` executes it for each set of
+    parameters and returns the number of rows it changed in all.
+    """
+
+    __slots__ = ("_connection", "run")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.run: Run = connection.execute
+
+    def many(self, statement: str, rows: Iterable[Mapping[str, Any] | tuple[Any, ...]]) -> int:
+        """Execute ``statement`` for each of ``rows``; return the number of rows changed."""
+        return self._connection.executemany(statement, rows).rowcount
+
+
+class Writer:
+    """The door to write transactions of one thread at one durability: ``with writer as tx``."""
+
+    __slots__ = ("_connection", "_lock", "_path", "_tx")
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        self._path = path
+        self._connection = connect(path)
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._tx = Tx(self._connection)
+
+    def __enter__(self) -> Tx:
+        connection = self._connection
+        if connection.in_transaction:  # an interrupt came between BEGIN and the body
+            connection.execute("ROLLBACK")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, self._path) from error
+            raise
+        return self._tx
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        connection = self._connection
+        try:
+            if kind is None:
+                connection.execute("COMMIT")
+            elif connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as failure:
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):  # the first failure is the one to tell
+                    connection.execute("ROLLBACK")
+            raise translate(failure, self._path) from failure
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+            raise translate(error, self._path) from error
+
+    def close(self) -> None:
+        """Close the connection and the queue's file."""
+        self._connection.close()
+        os.close(self._lock)
+
+
+class Pool:
+    """The connections of a catalog: per thread, opened when first used, made anew after a fork."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pid = os.getpid()
+        self._local = threading.local()
+        self._guard = threading.Lock()
+        self._open: list[Writer | sqlite3.Connection] = []
+
+    def writer(self, *, durable: bool) -> Writer:
+        """Return this thread's door to write transactions."""
+        name = "durable" if durable else "normal"
+        found: Writer | None = getattr(self._mine(), name, None)
+        return found if found is not None else self._keep(name, lambda: Writer(self.path, durable=durable))
+
+    def reader(self) -> sqlite3.Connection:
+        """Return this thread's read-only connection; rows are mappings."""
+        found: sqlite3.Connection | None = getattr(self._mine(), "reader", None)
+        return found if found is not None else self._keep("reader", lambda: connect_read_only(self.path))
+
+    def _mine(self) -> threading.local:
+        if os.getpid() != self._pid:  # SQLite connections and flocks do not survive a fork
+            self._pid, self._local, self._open = os.getpid(), threading.local(), []
+        return self._local
+
+    def _keep(self, name: str, make: Callable[[], C]) -> C:
+        try:
+            made = make()
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        except OSError as error:
+            raise CatalogError(
+                f"{self.path}: {error.strerror}", remedy="check the permissions of its folder"
+            ) from error
+        setattr(self._local, name, made)
+        with self._guard:
+            self._open.append(made)
+        return made
+
+    def close(self) -> None:
+        """Close every connection of every thread."""
+        with self._guard:
+            doomed, self._open = self._open, []
+        self._local = threading.local()
+        for connection in doomed:
+            connection.close()
+
+
+def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """Open a catalog for writing. Raises `CatalogMissing` where there is none and it is not to be created."""
+    if not create and not path.exists():
+        raise CatalogMissing(f"there is no catalog at {path}")
+    mode = "rwc" if create else "rw"
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open a catalog for reading only, by every means SQLite has: the open mode, ``query_only`` and an authorizer.
+
+    Tokens and nonces read as NULL.
+    """
+    if not path.exists():
+        raise CatalogMissing(f"there is no catalog at {path}")
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA query_only = ON")
+    connection.set_authorizer(_authorize)
+    return connection
+
+
+def _authorize(action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
+    if action == sqlite3.SQLITE_READ:
+        return sqlite3.SQLITE_IGNORE if (first, second) in _HIDDEN_COLUMNS else sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION:
+        return sqlite3.SQLITE_DENY if second == "load_extension" else sqlite3.SQLITE_OK
+    if action in {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_TRANSACTION}:
+        return sqlite3.SQLITE_OK
+    if (
+        action == sqlite3.SQLITE_PRAGMA
+        and first in {"table_info", "table_xinfo", "table_list", "index_list"}
+        and source is None
+    ):
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
