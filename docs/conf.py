@@ -1,5 +1,6 @@
 """Sphinx: how the pages of this folder become HTML. Everything is local: no fonts, scripts or inventories are fetched."""
 
+import logging
 from importlib.metadata import version as installed_version
 
 project = "bookkeeper"
@@ -9,7 +10,6 @@ release = version = installed_version("sam-bookkeeper")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.empty_glob"]  # a folder may have only its index page
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
@@ -23,3 +23,8 @@ html_title = f"bookkeeper {release}"
 html_static_path = ["_static"]
 html_copy_source = False
 html_show_sphinx = False
+
+# A folder may have only its index page. This warning has a subtype but no type, so suppress_warnings cannot name it.
+logging.getLogger("sphinx.sphinx.directives.other").addFilter(
+    lambda record: getattr(record, "subtype", None) != "empty_glob"
+)
