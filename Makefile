@@ -29,7 +29,7 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.dev ## let ruff repair what it can
 	$(RUN) -m ruff check --fix .
@@ -64,7 +64,15 @@ $(RUN):
 $(VENV)/.dev: pyproject.toml | $(RUN)
 	@$(RUN) -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(RUN) -m pip install --quiet --editable . --group dev
-	@touch $@
+	@echo '$(CURDIR)' > $@
+
+# A .venv that was copied along with the tree still belongs to the old place: make it anew.
+MADE_IN := $(shell cat $(VENV)/.dev 2>/dev/null)
+ifneq ($(MADE_IN),)
+ifneq ($(MADE_IN),$(CURDIR))
+.PHONY: $(RUN) $(VENV)/.dev
+endif
+endif
 
 $(VENV)/.docs: $(VENV)/.dev
 	@$(RUN) -m pip install --quiet --group docs

@@ -94,4 +94,5 @@ def tracked_files() -> list[Path]:
     else:
         shelves = ("bookkeeper", "cli", "schema", "tests", "docs")
         candidates = [path for shelf in shelves for path in (ROOT / shelf).rglob("*")]
-    return [path for path in candidates if path.is_file() and path.suffix != ".pyc"]
+    made = {"__pycache__", "_build", "results"}
+    return [path for path in candidates if path.is_file() and not made & set(path.parts)]
