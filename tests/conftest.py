@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
 from toys import make_zmumu
 
 # Under CI everything must run. These are the only beginnings of a reason that excuse a skip there:

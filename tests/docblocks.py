@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from sybil import Document, Example, Region, Sybil
+
 from toys import make_zmumu
 
 SHOWN_ONLY = {"text", "mermaid"}

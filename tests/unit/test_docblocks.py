@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from docblocks import WORKSPACE, Workspace, blocks, commands, matches, parse, run
 from sybil import Document
+
+from docblocks import WORKSPACE, Workspace, blocks, commands, matches, parse, run
 
 
 @pytest.fixture
