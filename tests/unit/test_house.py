@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -73,6 +74,27 @@ def test_version_is_the_one_of_the_distribution() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_file_is_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|VALUES|RETURNING)\b")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sql_is_joined_from_constants_only(path: Path) -> None:
+    """Values are bound; what an f-string puts into a statement is a ``CONSTANT`` of the program, never a variable."""
+    variables = [
+        f"line {part.lineno}: {ast.unparse(part.value)}"
+        for text in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(text, ast.JoinedStr) and SQL.search(ast.unparse(text))
+        for part in text.values
+        if isinstance(part, ast.FormattedValue) and not is_constant(part.value)
+    ]
+    assert not variables
+
+
+def is_constant(value: ast.expr) -> bool:
+    name = value.id if isinstance(value, ast.Name) else value.attr if isinstance(value, ast.Attribute) else ""
+    return name.isupper()
 
 
 def test_no_file_names_a_machine() -> None:
