@@ -81,20 +81,55 @@ SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|VALUES|RETURNI
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sql_is_joined_from_constants_only(path: Path) -> None:
-    """Values are bound; what an f-string puts into a statement is a ``CONSTANT`` of the program, never a variable."""
-    variables = [
-        f"line {part.lineno}: {ast.unparse(part.value)}"
-        for text in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(text, ast.JoinedStr) and SQL.search(ast.unparse(text))
-        for part in text.values
-        if isinstance(part, ast.FormattedValue) and not is_constant(part.value)
-    ]
-    assert not variables
+    """Values are bound; what is put into a statement's text is a ``CONSTANT`` of the program, never a variable."""
+    assert not variables_in_sql(path.read_text(encoding="utf-8"))
+
+
+def variables_in_sql(source: str) -> list[str]:
+    """What a module puts into the text of SQL by f-strings, ``+``, ``%`` or ``format``, and is no constant."""
+    found: list[ast.expr] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.JoinedStr(values=parts):
+                put = [part.value for part in parts if isinstance(part, ast.FormattedValue)]
+            case ast.BinOp(left=left, op=ast.Add() | ast.Mod(), right=right):
+                put = [left, right]
+            case ast.Call(func=ast.Attribute(value=ast.Constant(), attr="format"), args=args, keywords=keywords):
+                put = [*args, *(keyword.value for keyword in keywords)]
+            case _:
+                continue
+        texts = [
+            part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        ]
+        if any(SQL.search(text) for text in texts):
+            found += [value for value in put if not is_constant(value)]
+    return [f"line {value.lineno}: {ast.unparse(value)}" for value in found]
 
 
 def is_constant(value: ast.expr) -> bool:
-    name = value.id if isinstance(value, ast.Name) else value.attr if isinstance(value, ast.Attribute) else ""
-    return name.isupper()
+    match value:
+        case (
+            ast.Constant() | ast.JoinedStr() | ast.BinOp()
+        ):  # a text; what is inside the last two is looked at by itself
+            return True
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name.isupper()
+    return False
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'f"SELECT {x}"',
+        '"DELETE FROM t WHERE a = " + x',
+        '"SELECT a FROM %s" % x',
+        '"UPDATE {}".format(x)',
+        'f"SELECT {x.y}"',
+    ],
+)
+def test_variables_in_sql_are_found(source: str) -> None:
+    assert variables_in_sql(source)
+    assert not variables_in_sql(re.sub(r"\bx(\.y)?\b", "CONSTANT", source))
 
 
 def test_no_file_names_a_machine() -> None:
