@@ -56,7 +56,11 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StartProcess:
-    """A job introduces itself. ``nonce`` is made by the job at its start: a batch job id may run twice."""
+    """A job introduces itself.
+
+    ``nonce`` is a secret that the job makes at its start (a batch job id may run twice); it is the job's token from
+    then on. ``lease`` is in seconds; None takes the project's.
+    """
 
     project: str
     nonce: str
@@ -78,7 +82,10 @@ class ProcessKey:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The process that a job is, and the rules it works under. ``lease`` and ``max_wall`` are seconds."""
+    """The process that a job is, and the rules it works under.
+
+    ``lease`` is in seconds; ``tag`` is a public piece of the token's hash, for names that no other job uses.
+    """
 
     key: ProcessKey
     request: str
@@ -89,7 +96,7 @@ class Started:
     partition: int | None
     output_required: bool
     catalog_id: str
-    nonce: str
+    tag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def mark(self, key: ProcessKey, marks: Sequence[FileMark]) -> None:
+    def mark(self, key: ProcessKey, marks: Sequence[FileMark], *, durable: bool = False) -> None:
         """Record what became of files, forward only. History: what counts is the manifest."""
         ...
 

@@ -30,7 +30,7 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "afs", "auristorfs", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p", "fuse.eosxd",
      "fuse.eosxd3", "fuse.sshfs", "fuse.cernvm-fs", "cvmfs2", "glusterfs", "fuse.glusterfs", "panfs", "pvfs2", "orangefs"}
 )  # fmt: skip
-_HIDDEN_COLUMNS: Final = {("processes", "token"), ("processes", "nonce")}
+_HIDDEN_COLUMNS: Final = {("processes", "token")}
 
 Run = Callable[..., sqlite3.Cursor]
 C = TypeVar("C", "Writer", sqlite3.Connection)
@@ -244,7 +244,7 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a catalog for reading only, by every means SQLite has: the open mode, ``query_only`` and an authorizer.
 
-    Tokens and nonces read as NULL.
+    Tokens read as NULL.
     """
     if not path.exists():
         raise CatalogMissing(f"there is no catalog at {path}")

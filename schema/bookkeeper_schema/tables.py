@@ -241,7 +241,10 @@ class Project(SQLModel, table=True):
 
 
 class Process(SQLModel, table=True):
-    """One job's transaction: node, batch job id, lease, token."""
+    """One job's transaction: node, batch job id, lease, token.
+
+    ``token`` is the SHA-256 of the secret that the job made at its start, in hexadecimal. ``lease`` is in seconds.
+    """
 
     __tablename__ = "processes"
     __table_args__ = (
@@ -252,7 +255,7 @@ class Process(SQLModel, table=True):
         CheckConstraint("files_per_process >= 1", name="processes_files_per_process"),
         CheckConstraint("lease > 0", name="processes_lease"),
         ForeignKeyConstraint(["project_id", "request_id"], ["projects.id", "projects.request_id"]),
-        Index("processes_nonce", "project_id", "nonce", unique=True),
+        Index("processes_token", "project_id", "token", unique=True),
         Index(
             "processes_live",
             "lease_until",
@@ -272,7 +275,6 @@ class Process(SQLModel, table=True):
     request_id: int = Field(sa_type=BigInt)
     project_id: int = Field(sa_type=BigInt)
     state: str = Field(default=ProcessState.ACTIVE, sa_column_kwargs={"server_default": text("'active'")})
-    nonce: str
     token: str
     node: str | None = None
     executor: str | None = None

@@ -1,6 +1,7 @@
 """Alembic's entry: run the migrations on the connection that ``bookkeeper_schema.migrate`` hands over."""
 
 from alembic import context
+
 from bookkeeper_schema.tables import METADATA
 
 connection = context.config.attributes["connection"]

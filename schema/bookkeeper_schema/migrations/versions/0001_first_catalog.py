@@ -236,7 +236,6 @@ def upgrade() -> None:
         sa.Column("request_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("state", sa.String(), server_default=sa.text("'active'"), nullable=False),
-        sa.Column("nonce", sa.String(), nullable=False),
         sa.Column("token", sa.String(), nullable=False),
         sa.Column("node", sa.String(), nullable=True),
         sa.Column("executor", sa.String(), nullable=True),
@@ -276,7 +275,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("state IN ('active', 'staged')"),
         postgresql_where=sa.text("state IN ('active', 'staged')"),
     )
-    op.create_index("processes_nonce", "processes", ["project_id", "nonce"], unique=True)
     op.create_index("processes_request", "processes", ["request_id", "state", "project_id"], unique=False)
     op.create_index(
         "processes_revoking",
@@ -286,6 +284,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'revoking'"),
         postgresql_where=sa.text("state = 'revoking'"),
     )
+    op.create_index("processes_token", "processes", ["project_id", "token"], unique=True)
     op.create_table(
         "deliveries",
         sa.Column(

@@ -1,0 +1,187 @@
+"""stage and commit: the moment at which what a process consumed counts.
+
+The manifest decides, whole or not at all, in one transaction that is on disk before anyone is told.
+Killed before it: the process is live until its lease runs out, then rolled back. Killed after it: committed; whoever
+comes next publishes. The answer lost: the job commits again and is told the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from bookkeeper.catalog import NOW, Tx
+from bookkeeper.ledger.giveback import Ended, charge, release
+from bookkeeper.ledger.guards import GuardFailed, fate, refuse, who
+from bookkeeper.ledger.outputs import outputs_of
+from bookkeeper.protocol import Fate, Manifest, Mark, OutputRecord, ProcessKey, StoredOutput
+
+STAGE: Final = f"""
+UPDATE processes SET state = 'staged', lease_until = {NOW} + lease
+ WHERE id = :id AND token = :token AND state = 'active'
+RETURNING request_id, delivered
+"""
+
+COMMIT: Final = f"""
+UPDATE processes SET state = 'committed', ended_at = {NOW}, no_output = :no_output
+ WHERE id = :id AND token = :token AND state IN ('active', 'staged')
+RETURNING id, request_id, project_id, delivered, partition_number,
+          (SELECT max_attempts FROM requests WHERE requests.id = processes.request_id),
+          (SELECT output_required FROM requests WHERE requests.id = processes.request_id),
+          (SELECT count(*) FROM outputs WHERE outputs.process_id = processes.id AND outputs.state = 'staged')
+"""
+
+CONSUMED: Final = f"""
+UPDATE deliveries SET state = 'consumed', opened_at = COALESCE(opened_at, {NOW}), consumed_at = COALESCE(consumed_at, {NOW}),
+       entries_read = COALESCE(:entries, entries_read), bytes_read = COALESCE(:bytes, bytes_read)
+ WHERE process_id = :id AND file_id = :file AND state IN ('delivered', 'opened', 'consumed')
+"""
+
+CLOSED: Final = """
+UPDATE deliveries SET state = :mark, reason = :reason, changed = :changed
+ WHERE process_id = :id AND file_id = :file AND state IN ('delivered', 'opened', :mark)
+"""
+
+UNREAD: Final = "UPDATE deliveries SET seq = seq WHERE process_id = :id AND file_id = :file AND state = 'delivered'"
+
+HELD_BY_ME: Final = "SELECT count(*) FROM ledger WHERE request_id = :request AND process_id = :id AND state = 'held'"
+
+LEDGER: Final = """
+UPDATE ledger SET state = 'committed'
+ WHERE request_id = :request AND process_id = :id AND state = 'held'
+   AND file_id IN (SELECT file_id FROM deliveries WHERE process_id = :id AND state = 'consumed')
+"""
+
+PARTITION_SIZE: Final = "SELECT count(*) FROM ledger WHERE request_id = :request AND partition_number = :partition"
+
+OUTPUT: Final = f"""
+INSERT INTO outputs (request_id, process_id, key, state, destination, temp_url, final_url, size, checksum, entries, unproved,
+                     recorded_at)
+VALUES (:request, :id, :key, :state, :destination, :temp_url, :final_url, :size, :checksum, :entries, :unproved, {NOW})
+"""
+
+STAGED_OUTPUT: Final = """
+UPDATE outputs SET state = 'committed', entries = COALESCE(:entries, entries), unproved = :unproved
+ WHERE process_id = :id AND temp_url = :temp_url AND final_url = :final_url AND size = :size AND checksum = :checksum
+   AND state = 'staged'
+"""
+
+REQUEST_TOTAL: Final = "UPDATE requests SET committed = committed + :count WHERE id = :request"
+
+PROJECT_TOTAL: Final = """
+UPDATE projects SET committed = committed + :count, commits = commits + 1, uncharged = 0 WHERE id = :project
+"""
+
+
+def stage(tx: Tx, key: ProcessKey, manifest: Manifest) -> None:
+    """Record the outputs of a process that waits for their transfer. Repeated, it changes nothing."""
+    row = tx.run(STAGE, who(key)).fetchone()
+    if row is None:
+        if fate(tx, key)[0] is Fate.LIVE and _same_outputs(outputs_of(tx, key.id), manifest.outputs):
+            return
+        refuse(tx, key, "stage outputs")
+    request, delivered = row
+    if len({one.file_id for one in manifest.files}) != delivered:
+        raise GuardFailed(f"the manifest decides {len(manifest.files)} files of {delivered} delivered")
+    if tx.run(HELD_BY_ME, {"request": request, "id": key.id}).fetchone()[0] != delivered:
+        raise GuardFailed(f"process {key.id} does not hold every file it was given")
+    _insert(tx, key.id, request, manifest.outputs, "staged")
+
+
+def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
+    """Make everything count, or raise `GuardFailed` and leave nothing changed. Return the outputs to publish."""
+    row = tx.run(COMMIT, {**who(key), "no_output": manifest.no_output}).fetchone()
+    if row is None:
+        if fate(tx, key)[0] is not Fate.COMMITTED:
+            refuse(tx, key, "commit")
+        return outputs_of(tx, key.id)
+    ended = Ended(*row[:6])
+    output_required, staged = row[6], row[7]
+    _check_outputs(manifest, output_required=bool(output_required))
+    consumed = _decide(tx, ended, manifest)
+    committed = tx.run(LEDGER, {"request": ended.request, "id": ended.id}).rowcount if consumed else 0
+    if committed != consumed:
+        raise GuardFailed(f"process {ended.id} holds {committed} of the {consumed} files it consumed")
+    if ended.partition is not None and ended.delivered:
+        _check_whole(tx, ended, consumed)
+    if consumed < ended.delivered:
+        charge(tx, ended, opened=False)
+        release(tx, ended, "")
+    if staged:
+        _commit_staged(tx, ended.id, manifest.outputs, staged)
+    else:
+        _insert(tx, ended.id, ended.request, manifest.outputs, "committed")
+    tx.run(REQUEST_TOTAL, {"request": ended.request, "count": consumed})
+    tx.run(PROJECT_TOTAL, {"project": ended.project, "count": consumed})
+    return outputs_of(tx, ended.id)
+
+
+def _decide(tx: Tx, ended: Ended, manifest: Manifest) -> int:
+    """Write what the manifest says of every file into the history; return how many were consumed."""
+    by_mark: dict[Mark, list[dict[str, Any]]] = {}
+    for one in manifest.files:
+        by_mark.setdefault(one.mark, []).append(
+            {
+                "id": ended.id,
+                "file": one.file_id,
+                "mark": one.mark,
+                "entries": one.entries,
+                "bytes": one.bytes,
+                "reason": one.reason or "no reason given",
+                "changed": one.changed,
+            }
+        )
+    if Mark.OPENED in by_mark:
+        raise GuardFailed("the manifest leaves an opened file undecided")
+    consumed = by_mark.get(Mark.CONSUMED, [])
+    closed = by_mark.get(Mark.SKIPPED, []) + by_mark.get(Mark.FAILED, [])
+    unread = by_mark.get(Mark.UNREAD, [])
+    if len({one.file_id for one in manifest.files}) != len(manifest.files):
+        raise GuardFailed("the manifest decides a file twice")
+    if len(manifest.files) != ended.delivered:
+        raise GuardFailed(f"the manifest decides {len(manifest.files)} files of {ended.delivered} delivered")
+    for statement, rows in ((CONSUMED, consumed), (CLOSED, closed), (UNREAD, unread)):
+        if rows and tx.many(statement, rows) != len(rows):
+            raise GuardFailed("the manifest contradicts what was marked, or names a file not delivered")
+    return len(consumed)
+
+
+def _check_outputs(manifest: Manifest, *, output_required: bool) -> None:
+    if manifest.no_output and manifest.outputs:
+        raise GuardFailed("the manifest names outputs and says that there are none")
+    if not manifest.outputs and not manifest.no_output:
+        raise GuardFailed("there is no output, and none was declared (no_output)")
+    if manifest.no_output and output_required:
+        raise GuardFailed("the project requires an output of every process")
+
+
+def _check_whole(tx: Tx, ended: Ended, consumed: int) -> None:
+    size = tx.run(PARTITION_SIZE, {"request": ended.request, "partition": ended.partition}).fetchone()[0]
+    if consumed != size or ended.delivered != size:
+        raise GuardFailed(
+            f"partition {ended.partition} has {size} files, {consumed} were consumed: whole or not at all"
+        )
+
+
+def _insert(tx: Tx, process: int, request: int, outputs: Sequence[OutputRecord], state: str) -> None:
+    try:
+        for output in outputs:
+            tx.run(OUTPUT, {"request": request, "id": process, "state": state, **_columns(output)})
+    except sqlite3.IntegrityError as error:
+        names = ", ".join(output.final_url for output in outputs)
+        raise GuardFailed(f"an output's name is taken ({names}): {error}") from error
+
+
+def _commit_staged(tx: Tx, process: int, outputs: Sequence[OutputRecord], staged: int) -> None:
+    found = sum(tx.run(STAGED_OUTPUT, {"id": process, **_columns(output)}).rowcount for output in outputs)
+    if found != staged or found != len(outputs):
+        raise GuardFailed(f"the manifest proves {found} of {staged} staged outputs")
+
+
+def _columns(output: OutputRecord) -> dict[str, Any]:
+    return {name: getattr(output, name) for name in OutputRecord.__slots__}
+
+
+def _same_outputs(stored: Sequence[StoredOutput], outputs: Sequence[OutputRecord]) -> bool:
+    return [one.record for one in stored] == list(outputs)

@@ -1,0 +1,263 @@
+"""next_files and mark: from "a job asks for its next file" to "it says what became of it".
+
+A crash inside loses nothing: the transaction is whole or absent. The answer lost, the job repeats its ``seq`` and gets
+the same list. A process that was rolled back meets its guard and is `Fenced`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from bookkeeper.catalog import NOW, Tx
+from bookkeeper.errors import NotAllowed, NotFound, UsageError
+from bookkeeper.events import record
+from bookkeeper.ledger.guards import refuse, who
+from bookkeeper.protocol import Delivered, FileInfo, FileMark, Mark, ProcessKey, Status
+
+GUARD: Final = f"""
+UPDATE processes SET lease_until = {NOW} + lease, graced = false
+ WHERE id = :id AND token = :token AND state = 'active'
+RETURNING request_id, project_id, partition_number, files_per_process, group_limit, delivered, last_seq,
+          (SELECT state FROM projects WHERE projects.id = processes.project_id),
+          (SELECT partition_by FROM requests WHERE requests.id = processes.request_id)
+"""
+
+_FILE = """l.file_id, l.attempts, l.solo, l.version, f.version, f.state, f.name, f.size, f.checksum, f.entries, f.tree,
+       (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)"""
+
+CANDIDATES: Final = f"""
+SELECT {_FILE}
+  FROM ledger l CROSS JOIN files f
+ WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available'
+ ORDER BY l.attempts, l.partition_number, l.file_id
+ LIMIT :limit
+"""
+
+NEXT_PARTITION: Final = """
+SELECT partition_number FROM ledger
+ WHERE project_id = :project AND state = 'available'
+ ORDER BY attempts, partition_number
+ LIMIT 1
+"""
+
+OF_PARTITION: Final = f"""
+SELECT {_FILE}, l.state
+  FROM ledger l CROSS JOIN files f
+ WHERE f.id = l.file_id AND l.request_id = :request AND l.partition_number = :partition
+ ORDER BY l.file_id
+"""
+
+GIVEN: Final = f"""
+SELECT {_FILE}
+  FROM deliveries d CROSS JOIN ledger l CROSS JOIN files f
+ WHERE d.process_id = :id AND d.seq = :seq AND l.request_id = :request AND l.file_id = d.file_id AND f.id = d.file_id
+ ORDER BY d.file_id
+"""
+
+TAKE: Final = """
+UPDATE ledger SET state = 'held', process_id = :id
+ WHERE request_id = :request AND file_id = :file AND state = 'available'
+"""
+
+DELIVER: Final = f"""
+INSERT INTO deliveries (process_id, file_id, seq, attempt, delivered_at) VALUES (:id, :file, :seq, :attempt, {NOW})
+"""
+
+GAVE: Final = """
+UPDATE processes SET last_seq = :seq, delivered = delivered + :count, group_limit = :limit, partition_number = :partition
+ WHERE id = :id
+"""
+
+PARK_STALE: Final = """
+UPDATE ledger SET state = 'parked', reason = :reason WHERE request_id = :request AND file_id = :file AND state = 'available'
+"""
+
+OTHERS_HOLD: Final = "SELECT 1 FROM ledger WHERE request_id = :request AND state = 'held' AND process_id <> :id LIMIT 1"
+
+OPENED: Final = f"""
+UPDATE deliveries SET state = 'opened', opened_at = {NOW}
+ WHERE process_id = :id AND file_id = :file AND state = 'delivered'
+"""
+
+CONSUMED: Final = f"""
+UPDATE deliveries SET state = 'consumed', opened_at = COALESCE(opened_at, {NOW}), consumed_at = {NOW},
+       entries_read = :entries, bytes_read = :bytes
+ WHERE process_id = :id AND file_id = :file AND state IN ('delivered', 'opened')
+"""
+
+CLOSED: Final = """
+UPDATE deliveries SET state = :mark, reason = :reason, changed = :changed
+ WHERE process_id = :id AND file_id = :file AND state IN ('delivered', 'opened')
+"""
+
+DELIVERY: Final = """
+SELECT d.state, f.name FROM deliveries d JOIN files f ON f.id = d.file_id WHERE d.process_id = :id AND d.file_id = :file
+"""
+
+
+def next_files(tx: Tx, key: ProcessKey, seq: int, limit: int, done: Sequence[FileMark] = ()) -> Delivered:
+    """Record what is done and hand out up to ``limit`` more files; a partition comes whole.
+
+    Files with fewer charged attempts come first; a file with ``n`` of them comes with at most
+    ``ceil(files_per_process / 2**n) - 1`` companions in its whole process.
+    """
+    if seq < 1 or limit < 1:
+        raise UsageError("next_files counts its calls and its files from 1")
+    row = tx.run(GUARD, who(key)).fetchone()
+    if row is None:
+        refuse(tx, key, "take files")
+    request, project, partition, files_per_process, group_limit, delivered, last_seq, project_state, partition_by = row
+    if done:
+        _mark_all(tx, key, done, partition_by is not None)
+    if seq <= last_seq:
+        again = tx.run(GIVEN, {"id": key.id, "seq": seq, "request": request}).fetchall()
+        if again:
+            return Delivered(tuple(_info(found) for found in again), Status.FILES, partition, project_state)
+    if project_state != "open":
+        status = Status.EXHAUSTED if project_state == "ended" else Status.NONE_NOW
+        return Delivered((), status, partition, project_state)
+    if partition_by is not None:
+        partition, group, status = _partition(tx, request, project, partition, delivered)
+        smallest = group_limit
+    else:
+        group, smallest, status = _group(tx, request, project, limit, files_per_process, group_limit, delivered)
+    if not group:
+        if status is Status.NONE_NOW and not _some_are_left(tx, request, project, key.id):
+            status = Status.EXHAUSTED
+        return Delivered((), status, partition, project_state)
+    tx.many(TAKE, [{"id": key.id, "request": request, "file": found[0]} for found in group])
+    tx.many(DELIVER, [{"id": key.id, "file": found[0], "seq": seq, "attempt": found[1] + 1} for found in group])
+    tx.run(
+        GAVE,
+        {"id": key.id, "seq": max(seq, last_seq), "count": len(group), "limit": smallest, "partition": partition},
+    )
+    return Delivered(tuple(_info(found) for found in group), Status.FILES, partition, project_state)
+
+
+def _group(
+    tx: Tx, request: int, project: int, limit: int, files_per_process: int, group_limit: int, delivered: int
+) -> tuple[list[Any], int, Status]:
+    """Choose files in order until the smallest limit among them is reached: (rows, that limit, why none)."""
+    smallest = min(files_per_process, group_limit)
+    room = smallest - delivered
+    if room <= 0:
+        return [], smallest, Status.FULL
+    while True:
+        candidates = tx.run(CANDIDATES, {"project": project, "limit": min(limit, room)}).fetchall()
+        stale = [found for found in candidates if _stale(found)]
+        if not stale:
+            break
+        for found in stale:
+            _park_stale(tx, request, project, found)
+    group: list[Any] = []
+    for found in candidates:
+        attempts, solo = found[1], found[2]
+        own = 1 if solo else max(1, -(-files_per_process >> attempts))
+        if delivered + len(group) + 1 > min(smallest, own):
+            break
+        smallest = min(smallest, own)
+        group.append(found)
+    return group, smallest, Status.FULL if candidates else Status.NONE_NOW
+
+
+def _partition(
+    tx: Tx, request: int, project: int, asked: int | None, delivered: int
+) -> tuple[int | None, list[Any], Status]:
+    """Choose a whole partition, the one asked for or the next: (its number, its rows, why none)."""
+    if delivered:
+        return asked, [], Status.FULL
+    while True:
+        partition = asked
+        if partition is None:
+            row = tx.run(NEXT_PARTITION, {"project": project}).fetchone()
+            if row is None:
+                return None, [], Status.NONE_NOW
+            partition = row[0]
+        rows = tx.run(OF_PARTITION, {"request": request, "partition": partition}).fetchall()
+        states = {found[-1] for found in rows}
+        if states != {"available"}:
+            return asked, [], Status.NONE_NOW if "held" in states else Status.EXHAUSTED
+        stale = [found for found in rows if _stale(found)]
+        if not stale:
+            return partition, rows, Status.FILES
+        for found in rows:
+            _park_stale(tx, request, project, found, because_of=stale[0])
+
+
+def _stale(found: Any) -> bool:
+    return bool(found[3] != found[4] or found[5] != "current")
+
+
+def _park_stale(tx: Tx, request: int, project: int, found: Any, because_of: Any = None) -> None:
+    """Take a file out of delivery whose pinned content is no longer the catalogued one."""
+    cause = found if because_of is None else because_of
+    what = "was retired" if cause[5] != "current" else "changed"
+    reason = (
+        f"{what} since the snapshot"
+        if cause[0] == found[0]
+        else f"{cause[6]} in its partition {what} since the snapshot"
+    )
+    tx.run(PARK_STALE, {"request": request, "file": found[0], "reason": reason})
+    record(tx, "file.parked", {"reason": reason}, project=project, file=found[0])
+
+
+def _some_are_left(tx: Tx, request: int, project: int, process: int) -> bool:
+    """Tell whether a row of the request is available, or held by another process."""
+    return bool(
+        tx.run(OTHERS_HOLD, {"request": request, "id": process}).fetchone()
+        or tx.run(NEXT_PARTITION, {"project": project}).fetchone()
+    )
+
+
+def _info(found: Any) -> FileInfo:
+    urls = found[11]
+    return FileInfo(
+        found[0], found[6], found[7], found[8], found[9], found[10], tuple(urls.split("\n")) if urls else ()
+    )
+
+
+def mark(tx: Tx, key: ProcessKey, marks: Sequence[FileMark]) -> None:
+    """Record what became of files, forward only; a mark repeated or overtaken changes nothing."""
+    row = tx.run(GUARD, who(key)).fetchone()
+    if row is None:
+        refuse(tx, key, "mark files")
+    _mark_all(tx, key, marks, row[8] is not None)
+
+
+def _mark_all(tx: Tx, key: ProcessKey, marks: Sequence[FileMark], partitioned: bool) -> None:
+    for one in marks:
+        parameters = {"id": key.id, "file": one.file_id}
+        if one.mark is Mark.OPENED:
+            changed = tx.run(OPENED, parameters).rowcount
+        elif one.mark is Mark.CONSUMED:
+            changed = tx.run(CONSUMED, {**parameters, "entries": one.entries, "bytes": one.bytes}).rowcount
+        elif one.mark is Mark.UNREAD:
+            raise UsageError("unread is said in a manifest only")
+        elif partitioned:
+            raise NotAllowed(
+                f"process {key.id} has a whole partition: a file of it cannot be {one.mark} alone",
+                remedy="roll the process back; `bookkeeper project park` takes a bad file out of its partition",
+            )
+        else:
+            changed = tx.run(
+                CLOSED,
+                {**parameters, "mark": one.mark, "reason": one.reason or "no reason given", "changed": one.changed},
+            ).rowcount
+        if not changed:
+            _why_unmarked(tx, key, one)
+
+
+def _why_unmarked(tx: Tx, key: ProcessKey, one: FileMark) -> None:
+    """Let a repeated or overtaken mark pass; raise for a file not delivered, and for a contradiction."""
+    row = tx.run(DELIVERY, {"id": key.id, "file": one.file_id}).fetchone()
+    if row is None:
+        raise NotFound(
+            f"process {key.id} was given no file {one.file_id}", remedy="mark files that next_files returned"
+        )
+    state, name = row
+    closing = (Mark.SKIPPED, Mark.FAILED)
+    if state != one.mark and (one.mark in closing or (one.mark is Mark.CONSUMED and state in closing)):
+        raise NotAllowed(
+            f"{name} is {state} in process {key.id}: it cannot become {one.mark}", remedy="roll back instead"
+        )

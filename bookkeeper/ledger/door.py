@@ -1,0 +1,147 @@
+"""`SqlLedger`: the `Ledger` protocol over a database. Each verb opens one transaction around one move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bookkeeper import events
+from bookkeeper.catalog import Database
+from bookkeeper.errors import Fenced, RolledBack
+from bookkeeper.ledger import commit, deliver, giveback, guards, outputs, start
+from bookkeeper.protocol import (
+    Delivered,
+    EventRecord,
+    Fate,
+    FileMark,
+    Manifest,
+    ProcessKey,
+    Started,
+    StartProcess,
+    Status,
+    StoredOutput,
+)
+from bookkeeper_schema.states import Step
+
+
+class SqlLedger:
+    """What a job may say, answered by a database on this host. Safe to use from several threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start_process(self, start_: StartProcess) -> Started:
+        """See `Ledger.start_process`."""
+        sweep(self._database)
+        with self._database.transaction(durable=True) as tx:
+            return start.start_process(tx, start_)
+
+    def next_files(self, key: ProcessKey, seq: int, limit: int, done: Sequence[FileMark] = ()) -> Delivered:
+        """See `Ledger.next_files`."""
+        with self._database.transaction() as tx:
+            answer = deliver.next_files(tx, key, seq, limit, done)
+        if answer.status is Status.NONE_NOW and sweep(self._database):
+            with self._database.transaction() as tx:
+                return deliver.next_files(tx, key, seq, limit)
+        return answer
+
+    def mark(self, key: ProcessKey, marks: Sequence[FileMark], *, durable: bool = False) -> None:
+        """See `Ledger.mark`."""
+        with self._database.transaction(durable=durable) as tx:
+            deliver.mark(tx, key, marks)
+
+    def heartbeat(self, key: ProcessKey) -> float:
+        """See `Ledger.heartbeat`."""
+        with self._database.transaction() as tx:
+            lease = giveback.heartbeat(tx, key)
+        if lease is None:
+            with self._database.transaction(durable=True) as tx:
+                giveback.expire(tx, key.id)
+                guards.refuse(tx, key, "renew its lease")
+        return lease
+
+    def stage(self, key: ProcessKey, manifest: Manifest) -> None:
+        """See `Ledger.stage`."""
+        try:
+            with self._database.transaction(durable=True) as tx:
+                commit.stage(tx, key, manifest)
+        except guards.GuardFailed as error:
+            raise self._refused(key, error) from error
+
+    def commit(self, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
+        """See `Ledger.commit`."""
+        try:
+            with self._database.transaction(durable=True) as tx:
+                return commit.commit(tx, key, manifest)
+        except guards.GuardFailed as error:
+            raise self._refused(key, error) from error
+
+    def roll_back(
+        self,
+        key: ProcessKey,
+        reason: str,
+        *,
+        step: str | None = None,
+        counted: bool = True,
+        marks: Sequence[FileMark] = (),
+    ) -> Fate:
+        """See `Ledger.roll_back`."""
+        with self._database.transaction(durable=True) as tx:
+            return giveback.roll_back(tx, key, reason, step=step, counted=counted, marks=marks)
+
+    def published(self, key: ProcessKey, output_ids: Sequence[int]) -> None:
+        """See `Ledger.published`."""
+        with self._database.transaction() as tx:
+            became, reason = guards.fate(tx, key)
+            if became is Fate.ROLLED_BACK:
+                raise giveback.fenced(key.id, reason)
+            outputs.published(tx, output_ids)
+
+    def outputs_of(self, key: ProcessKey) -> tuple[StoredOutput, ...]:
+        """See `Ledger.outputs_of`."""
+        with self._database.transaction() as tx:
+            guards.fate(tx, key)
+            return outputs.outputs_of(tx, key.id)
+
+    def will_write_to(self, key: ProcessKey, destination: str) -> None:
+        """See `Ledger.will_write_to`."""
+        with self._database.transaction(durable=True) as tx:
+            became, reason = guards.fate(tx, key)
+            if became is Fate.ROLLED_BACK:
+                raise giveback.fenced(key.id, reason)
+            outputs.will_write_to(tx, destination)
+
+    def record(self, key: ProcessKey, events_: Sequence[EventRecord]) -> None:
+        """See `Ledger.record`."""
+        with self._database.transaction() as tx:
+            guards.fate(tx, key)
+            for one in events_:
+                events.record(tx, one.kind, one.body, process=key.id, file=one.file_id)
+
+    def fate(self, key: ProcessKey) -> Fate:
+        """See `Ledger.fate`."""
+        with self._database.transaction(durable=True) as tx:
+            return guards.fate(tx, key)[0]
+
+    def close(self) -> None:
+        """See `Ledger.close`. The database stays open: it is its opener's."""
+
+    def _refused(self, key: ProcessKey, error: guards.GuardFailed) -> RolledBack | Fenced:
+        """Roll back a process whose commit failed a guard; the fault is not in its files."""
+        self.roll_back(key, f"commit refused: {error}", step=Step.OUTPUT_STORAGE)
+        return RolledBack(f"process {key.id} was rolled back: {error}", remedy="its files are free for other processes")
+
+
+def sweep(database: Database, *, grace: bool = True) -> int:
+    """Roll back every process whose lease or `max_wall` has passed; return how many.
+
+    ``grace=False`` (an explicit ``expire``) gives nobody a lease for an outage of ours.
+    """
+    if not database.rows(giveback.ANY_OVERDUE):
+        return 0
+    with database.transaction() as tx:
+        doomed = giveback.overdue(tx, grace=grace)
+    expired = 0
+    for process in doomed:
+        with database.transaction(durable=True) as tx:
+            expired += giveback.expire(tx, process)
+    return expired

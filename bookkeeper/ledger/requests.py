@@ -1,0 +1,337 @@
+"""Moves of whole projects: open, pause, resume, end, recover; and of files out of delivery and back.
+
+Each is one transaction. Ending and recovering are repeatable: two operators at once get the same recovery project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bookkeeper.catalog import NOW, Tx
+from bookkeeper.errors import NotAllowed, NotFound
+from bookkeeper.events import record
+from bookkeeper.ledger.giveback import fence
+from bookkeeper.ledger.guards import move_share, target_project
+
+REQUEST: Final = """
+INSERT INTO requests (name, snapshot_id, files, max_attempts, files_per_process, partition_by, partition_size, lease,
+                      max_wall, output_required)
+SELECT :name, s.id, s.files, :max_attempts, :files_per_process, :partition_by, :partition_size, :lease, :max_wall,
+       :output_required
+  FROM snapshots s WHERE s.id = :snapshot
+RETURNING id
+"""
+
+ROOT: Final = f"""
+INSERT INTO projects (name, request_id, application_family, application_name, application_version, station, owner, files,
+                      started_at)
+SELECT r.name, r.id, :family, :application, :version, :station, :owner, r.files, {NOW} FROM requests r WHERE r.id = :request
+RETURNING id
+"""
+
+LEDGER: Final = """
+INSERT INTO ledger (request_id, file_id, project_id, version)
+SELECT :request, file_id, :project, version FROM snapshot_files WHERE snapshot_id = :snapshot ORDER BY file_id
+"""
+
+SNAPSHOT_WEIGHTS: Final = """
+SELECT s.file_id, s.version, f.size, f.entries, f.name
+  FROM snapshot_files s JOIN files f ON f.id = s.file_id WHERE s.snapshot_id = :snapshot ORDER BY s.file_id
+"""
+
+LEDGER_ROW: Final = """
+INSERT INTO ledger (request_id, file_id, project_id, version, partition_number)
+VALUES (:request, :file, :project, :version, :partition)
+"""
+
+PROJECT: Final = "SELECT id, name, request_id, state, reason, recovers, fenced FROM projects WHERE name = :name"
+
+OPEN: Final = """
+SELECT id, name, request_id, state, reason, recovers, fenced FROM projects
+ WHERE request_id = :request AND state <> 'ended'
+"""
+
+PAUSE: Final = """
+UPDATE projects SET state = 'paused', reason = :reason WHERE id = :project AND state IN ('open', 'paused')
+"""
+
+RESUME: Final = """
+UPDATE projects SET state = 'open', reason = NULL, uncharged = 0 WHERE id = :project AND state = 'paused'
+"""
+
+END: Final = f"""
+UPDATE projects SET state = 'ended', ended_at = {NOW}, fenced = :fenced WHERE id = :project AND state <> 'ended'
+"""
+
+FENCE: Final = "UPDATE projects SET fenced = true WHERE request_id = :request AND state = 'ended' AND NOT fenced"
+
+LIVE: Final = "SELECT id FROM processes WHERE request_id = :request AND state IN ('active', 'staged')"
+
+MISSING: Final = """
+SELECT r.files - r.committed
+       - (SELECT count(*) FROM ledger l WHERE l.request_id = r.id AND l.state = 'parked') FROM requests r WHERE r.id = :request
+"""
+
+RECOVERY: Final = f"""
+INSERT INTO projects (name, request_id, recovers, application_family, application_name, application_version, station, owner,
+                      files, started_at)
+SELECT r.name || '-recovery-' || (SELECT count(*) FROM projects k WHERE k.request_id = r.id), r.id, j.id,
+       j.application_family, j.application_name, j.application_version, j.station, j.owner, 0, {NOW}
+  FROM projects j JOIN requests r ON r.id = j.request_id WHERE j.id = :project
+RETURNING id
+"""
+
+NEWEST: Final = "SELECT max(id) FROM projects WHERE request_id = :request"
+
+SHARES: Final = """
+SELECT j.id, (SELECT count(*) FROM ledger l WHERE l.project_id = j.id AND l.state = 'available')
+  FROM projects j WHERE j.request_id = :request AND j.id <> :target
+"""
+
+TAKE_OVER: Final = "UPDATE ledger SET project_id = :target WHERE project_id = :origin AND state = 'available'"
+
+ROW: Final = """
+SELECT l.file_id, l.state, l.project_id, l.process_id, l.partition_number, l.version, f.version, f.state
+  FROM ledger l JOIN files f ON f.id = l.file_id
+ WHERE l.request_id = :request AND f.name = :name
+"""
+
+PARKED: Final = """
+SELECT l.file_id, l.state, l.project_id, l.process_id, l.partition_number, l.version, f.version, f.state, f.name
+  FROM ledger l JOIN files f ON f.id = l.file_id
+ WHERE l.request_id = :request AND l.state = 'parked' ORDER BY l.file_id
+"""
+
+PARK: Final = """
+UPDATE ledger SET state = 'parked', reason = :reason, partition_number = NULL
+ WHERE request_id = :request AND file_id = :file AND state IN ('available', 'parked')
+"""
+
+UNPARK: Final = """
+UPDATE ledger SET state = 'available', reason = NULL, solo = true, project_id = :target, partition_number = :partition,
+       version = (SELECT version FROM files WHERE files.id = ledger.file_id)
+ WHERE request_id = :request AND file_id = :file AND state = 'parked'
+"""
+
+NEW_PARTITION: Final = """
+SELECT COALESCE(max(partition_number), -1) + 1 FROM ledger WHERE request_id = :request AND partition_number IS NOT NULL
+"""
+
+PARTITIONED: Final = "SELECT partition_by FROM requests WHERE id = :request"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a request is worked on. ``lease`` and ``max_wall`` are seconds; ``partition_size`` is in its own unit."""
+
+    max_attempts: int = 3
+    files_per_process: int = 100
+    partition_by: str | None = None
+    partition_size: int | None = None
+    lease: float = 600.0
+    max_wall: float | None = None
+    output_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What processes the files: family, name, version; and where and for whom."""
+
+    family: str
+    name: str
+    version: str
+    station: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRow:
+    """A project as the kernel sees it."""
+
+    id: int
+    name: str
+    request: int
+    state: str
+    reason: str | None
+    recovers: int | None
+    fenced: bool
+
+
+def find(tx: Tx, name: str) -> ProjectRow:
+    """Return a project by name. Raises `NotFound`."""
+    row = tx.run(PROJECT, {"name": name}).fetchone()
+    if row is None:
+        raise NotFound(f"there is no project {name!r}", remedy="`bookkeeper project list` names them")
+    return ProjectRow(*row)
+
+
+def open_request(tx: Tx, name: str, snapshot: int, rules: Rules, application: Application) -> int:
+    """Open a request over a snapshot with its root project and its ledger; return the project's id."""
+    request = tx.run(
+        REQUEST,
+        {
+            "name": name,
+            "snapshot": snapshot,
+            "max_attempts": rules.max_attempts,
+            "files_per_process": rules.files_per_process,
+            "partition_by": rules.partition_by,
+            "partition_size": rules.partition_size,
+            "lease": rules.lease,
+            "max_wall": rules.max_wall,
+            "output_required": rules.output_required,
+        },
+    ).fetchone()[0]
+    project = tx.run(
+        ROOT,
+        {
+            "request": request,
+            "family": application.family,
+            "application": application.name,
+            "version": application.version,
+            "station": application.station,
+            "owner": application.owner,
+        },
+    ).fetchone()[0]
+    if rules.partition_by is None:
+        tx.run(LEDGER, {"request": request, "project": project, "snapshot": snapshot})
+    else:
+        tx.many(LEDGER_ROW, _partitioned(tx, request, project, snapshot, rules))
+    return int(project)
+
+
+def _partitioned(tx: Tx, request: int, project: int, snapshot: int, rules: Rules) -> Iterator[dict[str, Any]]:
+    """Fill partitions in the order of declaration, each up to its size; a file larger than that has its own."""
+    limit = rules.partition_size or 1
+    partition, filled, count = 0, 0, 0
+    for file, version, size, entries, name in tx.run(SNAPSHOT_WEIGHTS, {"snapshot": snapshot}).fetchall():
+        if rules.partition_by == "entries" and entries is None:
+            raise NotAllowed(
+                f"the entries of {name} are not known: it cannot be partitioned by entries",
+                remedy="declare its entries, or partition by files or bytes",
+            )
+        weight = {"files": 1, "bytes": size, "entries": entries or 0}[rules.partition_by or "files"]
+        if count and filled + weight > limit:
+            partition, filled, count = partition + 1, 0, 0
+        filled, count = filled + weight, count + 1
+        yield {"request": request, "project": project, "file": file, "version": version, "partition": partition}
+
+
+def pause(tx: Tx, project: ProjectRow, reason: str) -> None:
+    """Stop starts and deliveries; what runs may commit. Raises `NotAllowed` where the project has ended."""
+    if tx.run(PAUSE, {"project": project.id, "reason": reason}).rowcount == 0:
+        raise NotAllowed(f"project {project.name} has ended: it cannot be paused")
+    record(tx, "project.paused", {"reason": reason}, project=project.id)
+
+
+def resume(tx: Tx, project: ProjectRow) -> bool:
+    """Let a paused project go on; tell whether it was paused. Raises `NotAllowed` where it has ended."""
+    if tx.run(RESUME, {"project": project.id}).rowcount:
+        record(tx, "project.resumed", {}, project=project.id)
+        return True
+    if project.state == "ended":
+        raise NotAllowed(f"project {project.name} has ended", remedy=f"`bookkeeper recover {project.name}` goes on")
+    return False
+
+
+def end(tx: Tx, project: ProjectRow, *, fence_live: bool = False) -> int:
+    """End a project for ever; return how many live processes were fenced.
+
+    Without the fence, live processes keep what they hold and may still commit. A repeated end is a good answer; a
+    later one with the fence fences.
+    """
+    if tx.run(END, {"project": project.id, "fenced": fence_live}).rowcount:
+        record(tx, "project.ended", {"fenced": fence_live}, project=project.id)
+    return fence_request(tx, project.request) if fence_live else 0
+
+
+def fence_request(tx: Tx, request: int) -> int:
+    """Roll back every live process of a request whose project has ended; return how many."""
+    tx.run(FENCE, {"request": request})
+    processes = tx.run(
+        f"{LIVE} AND project_id IN (SELECT id FROM projects WHERE request_id = :request AND state = 'ended')",
+        {"request": request},
+    ).fetchall()
+    return sum(fence(tx, process, "its project was ended with the fence") for (process,) in processes)
+
+
+def recover(tx: Tx, project: ProjectRow, *, fence_live: bool = False) -> int | None:
+    """Return the one project that takes up what is neither committed nor parked, or None where nothing is.
+
+    Ends ``project`` if it is the open one; a recovery that stands is returned as it is. Rows that live processes
+    hold come to it when they are given back.
+    """
+    row = tx.run(OPEN, {"request": project.request}).fetchone()
+    standing = None if row is None else ProjectRow(*row)
+    if standing is not None and standing.id == project.id:
+        end(tx, standing, fence_live=fence_live)
+        standing = None
+    elif fence_live:
+        fence_request(tx, project.request)
+    if standing is not None:
+        return standing.id
+    if tx.run(MISSING, {"request": project.request}).fetchone()[0] == 0:
+        return None
+    newest = tx.run(NEWEST, {"request": project.request}).fetchone()[0]
+    target = int(tx.run(RECOVERY, {"project": newest}).fetchone()[0])
+    for origin, count in tx.run(SHARES, {"request": project.request, "target": target}).fetchall():
+        if count:
+            tx.run(TAKE_OVER, {"origin": origin, "target": target})
+            move_share(tx, origin=origin, target=target, count=count)
+    record(tx, "project.recovered", {"recovers": newest}, project=target)
+    return target
+
+
+def park(tx: Tx, project: ProjectRow, names: Sequence[str], reason: str) -> int:
+    """Take files out of delivery, and out of their partitions, until a person decides; return how many.
+
+    Raises `NotFound`, and `NotAllowed` for files that are held or committed.
+    """
+    for name in names:
+        row = _row(tx, project, name)
+        if row[1] in ("held", "committed"):
+            verb = "held" if row[1] == "held" else "committed"
+            raise NotAllowed(
+                f"{name} is {verb} by process {row[3]}",
+                remedy="wait until it is given back" if row[1] == "held" else "`bookkeeper project reopen` frees it",
+            )
+        tx.run(PARK, {"request": project.request, "file": row[0], "reason": reason})
+        record(tx, "file.parked", {"reason": reason}, project=row[2], file=row[0])
+    return len(names)
+
+
+def unpark(tx: Tx, project: ProjectRow, names: Sequence[str] | None, *, repin: bool = False) -> int:
+    """Give parked files back to delivery, alone next, attempts kept; ``names=None`` means all. Return how many.
+
+    A file of a partition brings its whole partition. ``repin`` accepts the content that the catalog has now.
+    """
+    parked = {row[0]: row for row in tx.run(PARKED, {"request": project.request}).fetchall()}
+    if names is not None:
+        asked = [_row(tx, project, name) for name in names]
+        for name, row in zip(names, asked, strict=True):
+            if row[1] != "parked":
+                raise NotAllowed(f"{name} is not parked: it is {row[1]}")
+        partitions = {row[4] for row in asked if row[4] is not None}
+        chosen = {row[0] for row in asked} | {row[0] for row in parked.values() if row[4] in partitions}
+        parked = {file: row for file, row in parked.items() if file in chosen}
+    partitioned = tx.run(PARTITIONED, {"request": project.request}).fetchone()[0] is not None
+    for file, _, own, _, partition, pinned, current, state, name in parked.values():
+        if state != "current":
+            raise NotAllowed(f"{name} is retired", remedy="declare it again first, or leave it parked")
+        if pinned != current and not repin:
+            raise NotAllowed(f"{name} changed since the snapshot", remedy="--repin accepts the content declared now")
+        if partition is None and partitioned:
+            partition = tx.run(NEW_PARTITION, {"request": project.request}).fetchone()[0]
+        target = target_project(tx, project.request, own)
+        tx.run(UNPARK, {"request": project.request, "file": file, "target": target, "partition": partition})
+        move_share(tx, origin=own, target=target, count=1)
+        record(tx, "file.unparked", {"repin": repin and pinned != current}, project=target, file=file)
+    return len(parked)
+
+
+def _row(tx: Tx, project: ProjectRow, name: str) -> Any:
+    row = tx.run(ROW, {"request": project.request, "name": name}).fetchone()
+    if row is None:
+        raise NotFound(f"{name} is no file of project {project.name}", remedy="`bookkeeper file list` names files")
+    return row
