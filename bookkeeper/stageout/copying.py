@@ -127,7 +127,7 @@ def _copy(path: str, descriptor: int, size: int, sink: Sink, url: str, on_chunk:
     with ThreadPoolExecutor(1, "stage-out") as pool:
         writer = pool.submit(drain)
         try:
-            while (view := free.get()) is not None:
+            while copied <= size and (view := free.get()) is not None:  # one byte more than there were is enough
                 with translated("read the output", path):
                     count = os.readv(descriptor, [view])
                 if not count:
