@@ -6,7 +6,8 @@ file claims is checked against what can be there before memory is taken for it.
 
 from bookkeeper.rootfile.container import RootFile
 from bookkeeper.rootfile.deep import Proof, prove
-from bookkeeper.rootfile.entries import trees_of
+from bookkeeper.rootfile.door import open_root
+from bookkeeper.rootfile.entries import main_tree, trees_of
 from bookkeeper.rootfile.source import Fault, Source, open_source
 
-__all__ = ["Fault", "Proof", "RootFile", "Source", "open_source", "prove", "trees_of"]
+__all__ = ["Fault", "Proof", "RootFile", "Source", "main_tree", "open_root", "open_source", "prove", "trees_of"]

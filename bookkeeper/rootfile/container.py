@@ -98,13 +98,17 @@ class RootFile:
             version % BIG_FILE, begin, end, seek_free, bytes_free, free_count, bytes_name, seek_info, bytes_info
         )
 
+    def check_whole(self) -> None:
+        """Refuse a file that is shorter than its header claims."""
+        if self.header.end > self.source.size:
+            raise Fault("file", f"it is truncated: {self.source.size} of {self.header.end} bytes are there")
+
     def check_end(self) -> None:
         """Refuse unless the end that the header claims is the end of the file."""
-        if self.header.end != self.source.size:
-            state = "truncated" if self.header.end > self.source.size else "followed by something else"
-            raise Fault(
-                "file header", f"it claims {self.header.end} bytes, the file has {self.source.size}: it is {state}"
-            )
+        self.check_whole()
+        if self.header.end < self.source.size:
+            more = self.source.size - self.header.end
+            raise Fault("file", f"{more} bytes follow the end at byte {self.header.end} that its header claims")
 
     def key_at(self, offset: int, thing: str) -> Key:
         """Read the key head at ``offset``; `Fault` unless the record lies within the file and says where it lies."""
@@ -164,8 +168,8 @@ class RootFile:
         if version % BIG_KEY > 10 or version < 0:
             raise Fault(thing, f"the directory has the version {version}, which is none")
         _, _, seek_keys = cursor.take("qqq" if version > BIG_KEY else "iii")
-        if not seek_keys and not bytes_keys:
-            return []
+        if not seek_keys or not bytes_keys:
+            raise Fault(thing, "it has no list of keys: the file was not closed")
         thing = f"list of keys of {thing}"
         key = self.key_at(seek_keys, thing)
         if key.nbytes != bytes_keys:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bookkeeper.rootfile.container import NTUPLES, Key, RootFile
 from bookkeeper.rootfile.fallback import entries_by_uproot, tree_by_uproot
 from bookkeeper.rootfile.rntuple import NTuple
-from bookkeeper.rootfile.source import Unfamiliar
+from bookkeeper.rootfile.source import Fault, Unfamiliar
 from bookkeeper.rootfile.ttree import Tree, entries_of, tree_of
 
 
@@ -29,3 +31,15 @@ def described(root: RootFile, path: str, key: Key) -> Tree:
         return tree_of(root.source, key, path)
     except Unfamiliar:
         return tree_by_uproot(root.source.name, path)
+
+
+def main_tree(trees: Mapping[str, int], named: str | None) -> str | None:
+    """Return the tree that stands for the file: the named one, else the only one, else the largest; None without any.
+
+    `Fault` where the named one is not there.
+    """
+    if named is None:
+        return max(trees, key=lambda path: trees[path], default=None)
+    if named not in trees:
+        raise Fault(named, f"there is no such tree; there are: {', '.join(trees) or 'none'}")
+    return named

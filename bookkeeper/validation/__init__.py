@@ -1,0 +1,5 @@
+"""Is a file what it should be? ROOT by our own reader, common formats by the standard library, the rest by a command."""
+
+from bookkeeper.validation.validate import LEVELS, Validation, validate
+
+__all__ = ["LEVELS", "Validation", "validate"]
