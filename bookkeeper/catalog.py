@@ -37,14 +37,15 @@ def check_name(kind: str, name: str) -> str:
 class Database:
     """An open catalog: who it is, and its doors.
 
-    ``id`` is its UUID; ``epoch`` rises each time a backup is put to use; ``folder`` holds what belongs to it
-    beside the database (logs, the slots of local jobs).
+    ``id`` is its UUID; ``epoch`` rises each time a backup is put to use; ``stamped`` says that this is a backup not
+    used yet.
     """
 
-    def __init__(self, path: Path, *, id: str, epoch: int) -> None:
+    def __init__(self, path: Path, *, id: str, epoch: int, stamped: bool = False) -> None:
         self.path = path
         self.id = id
         self.epoch = epoch
+        self.stamped = stamped
         self._pool = sqlite.Pool(path)
 
     @property
@@ -54,7 +55,7 @@ class Database:
 
     @property
     def folder(self) -> Path:
-        """The folder beside the database: ``<name>.d``."""
+        """What belongs to the catalog beside the database (logs, the slots of local jobs): ``<name>.d``."""
         return self.path.with_name(self.path.name + ".d")
 
     def transaction(self, *, durable: bool = False) -> Writer:
@@ -129,7 +130,7 @@ def open_existing(url: str) -> Database:
     """Open the catalog at ``url``.
 
     Raises `CatalogMissing`, `CatalogOutdated` (run ``bookkeeper init``), `CatalogTooNew`, `CatalogError`.
-    The first opening of a backup raises its epoch: every process that was live when it was taken is rolled back.
+    A backup says so by ``stamped``; `bookkeeper.ledger.restore.put_to_use` must come before any other write to it.
     """
     path = sqlite.path_of(url)
     sqlite.refuse_network_file_system(path)
@@ -141,18 +142,7 @@ def open_existing(url: str) -> Database:
         raise sqlite.translate(error, path) from error
     if row is None:
         raise CatalogError(f"{path} is an unfinished catalog", remedy="delete it and run `bookkeeper init`")
-    if row["stamped_at"] is not None:
-        return _restored(path)
-    return Database(path, id=row["uuid"], epoch=row["epoch"])
-
-
-def _restored(path: Path) -> Database:
-    from bookkeeper.ledger.restore import raise_epoch
-
-    database = Database(path, id="", epoch=0)
-    with database.transaction(durable=True) as tx:
-        database.id, database.epoch = raise_epoch(tx)
-    return database
+    return Database(path, id=row["uuid"], epoch=row["epoch"], stamped=row["stamped_at"] is not None)
 
 
 def _revision_of(connection: sqlite3.Connection) -> str | None:

@@ -241,6 +241,14 @@ class Ledger(Protocol):
         """Return the outputs recorded for the process."""
         ...
 
+    def to_publish(self, key: ProcessKey) -> tuple[StoredOutput, ...]:
+        """Return every output of the request that counts and was not yet seen under its final name."""
+        ...
+
+    def deliveries_of(self, key: ProcessKey) -> tuple[tuple[FileInfo, FileMark | None], ...]:
+        """Return what the process was given, each with the last mark recorded; for jobs that speak step by step."""
+        ...
+
     def will_write_to(self, key: ProcessKey, destination: str) -> None:
         """Record a destination before the first byte goes there, so that `check` looks for orphans in it. Durable."""
         ...

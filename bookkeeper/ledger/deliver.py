@@ -55,6 +55,14 @@ SELECT {_FILE}
  ORDER BY d.file_id
 """
 
+ALL_GIVEN: Final = f"""
+SELECT {_FILE}, d.state, d.entries_read, d.bytes_read, d.reason, d.changed
+  FROM deliveries d CROSS JOIN processes p CROSS JOIN ledger l CROSS JOIN files f
+ WHERE d.process_id = :id AND p.id = d.process_id AND l.request_id = p.request_id AND l.file_id = d.file_id
+   AND f.id = d.file_id
+ ORDER BY d.seq, d.file_id
+"""
+
 TAKE: Final = """
 UPDATE ledger SET state = 'held', process_id = :id
  WHERE request_id = :request AND file_id = :file AND state = 'available'
@@ -215,6 +223,16 @@ def _info(found: Any) -> FileInfo:
     return FileInfo(
         found[0], found[6], found[7], found[8], found[9], found[10], tuple(urls.split("\n")) if urls else ()
     )
+
+
+def deliveries_of(tx: Tx, process: int) -> tuple[tuple[FileInfo, FileMark | None], ...]:
+    """Return every file a process was given, in order, with the last mark recorded (None: delivered only)."""
+    answer: list[tuple[FileInfo, FileMark | None]] = []
+    for row in tx.run(ALL_GIVEN, {"id": process}):
+        state, entries, size, reason, changed = row[12:]
+        known = None if state == "delivered" else FileMark(row[0], Mark(state), entries, size, reason, bool(changed))
+        answer.append((_info(row), known))
+    return tuple(answer)
 
 
 def mark(tx: Tx, key: ProcessKey, marks: Sequence[FileMark]) -> None:

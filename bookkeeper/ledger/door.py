@@ -12,6 +12,7 @@ from bookkeeper.protocol import (
     Delivered,
     EventRecord,
     Fate,
+    FileInfo,
     FileMark,
     Manifest,
     ProcessKey,
@@ -101,6 +102,18 @@ class SqlLedger:
         with self._database.transaction() as tx:
             guards.fate(tx, key)
             return outputs.outputs_of(tx, key.id)
+
+    def to_publish(self, key: ProcessKey) -> tuple[StoredOutput, ...]:
+        """See `Ledger.to_publish`."""
+        with self._database.transaction() as tx:
+            guards.fate(tx, key)
+            return outputs.to_publish(tx, key.id)
+
+    def deliveries_of(self, key: ProcessKey) -> tuple[tuple[FileInfo, FileMark | None], ...]:
+        """See `Ledger.deliveries_of`."""
+        with self._database.transaction() as tx:
+            guards.fate(tx, key)
+            return deliver.deliveries_of(tx, key.id)
 
     def will_write_to(self, key: ProcessKey, destination: str) -> None:
         """See `Ledger.will_write_to`."""

@@ -210,10 +210,9 @@ def heartbeat(tx: Tx, key: ProcessKey) -> float | None:
     row = tx.run(HEARTBEAT, who(key)).fetchone()
     if row is not None:
         return float(row[0])
-    became, _ = fate(tx, key)
-    if became is Fate.LIVE:
-        return None
-    refuse(tx, key, "renew its lease")
+    if fate(tx, key)[0] is not Fate.LIVE:
+        refuse(tx, key, "renew its lease")
+    return None
 
 
 def give_back(tx: Tx, ended: Ended, reason: str, *, charge_opened: bool, counted: bool) -> None:

@@ -20,7 +20,8 @@ _OUTPUT = """id, process_id, state, key, destination, temp_url, final_url, size,
 OUTPUTS_OF: Final = f"SELECT {_OUTPUT} FROM outputs WHERE process_id = :id ORDER BY id"
 
 TO_PUBLISH: Final = f"""
-SELECT {_OUTPUT} FROM outputs WHERE request_id = :request AND state = 'committed' ORDER BY id
+SELECT {_OUTPUT} FROM outputs
+ WHERE request_id = (SELECT p.request_id FROM processes p WHERE p.id = :id) AND state = 'committed' ORDER BY id
 """
 
 PUBLISHED: Final = f"""
@@ -75,9 +76,9 @@ def outputs_of(tx: Tx, process: int) -> tuple[StoredOutput, ...]:
     return tuple(_stored(row) for row in tx.run(OUTPUTS_OF, {"id": process}))
 
 
-def to_publish(tx: Tx, request: int) -> tuple[StoredOutput, ...]:
-    """Return the outputs of a request that count and were not yet seen under their final names."""
-    return tuple(_stored(row) for row in tx.run(TO_PUBLISH, {"request": request}))
+def to_publish(tx: Tx, process: int) -> tuple[StoredOutput, ...]:
+    """Return the outputs of a process's request that count and were not yet seen under their final names."""
+    return tuple(_stored(row) for row in tx.run(TO_PUBLISH, {"id": process}))
 
 
 def published(tx: Tx, output_ids: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bookkeeper.catalog import NOW, Tx
+from bookkeeper.catalog import NOW, Database, Tx
 from bookkeeper.events import record
 from bookkeeper.ledger.giveback import fence
 
@@ -31,3 +31,11 @@ def raise_epoch(tx: Tx) -> tuple[str, int]:
         record(tx, "catalog.restored", {"epoch": row[0], "fenced": fenced})
     uuid, epoch = tx.run(WHO).fetchone()
     return uuid, epoch
+
+
+def put_to_use(database: Database) -> None:
+    """Make a backup a catalog of its own time line before anything else is written to it."""
+    if database.stamped:
+        with database.transaction(durable=True) as tx:
+            database.id, database.epoch = raise_epoch(tx)
+        database.stamped = False

@@ -15,8 +15,8 @@ SELECT r.name AS request,
        p.id AS last_process_id,
        p.node AS last_node
   FROM ledger l
-  JOIN projects j ON j.id = l.project_id
-  JOIN requests r ON r.id = l.request_id
+  JOIN projects j ON j.id = l.project_id AND j.request_id = l.request_id
+  JOIN requests r ON r.id = j.request_id
   JOIN files f ON f.id = l.file_id
   LEFT JOIN processes p ON p.id = l.process_id
   LEFT JOIN deliveries d ON d.process_id = l.process_id AND d.file_id = l.file_id
@@ -31,8 +31,8 @@ SELECT r.name,
        p.id,
        p.node
   FROM ledger l
-  JOIN projects j ON j.id = l.project_id
-  JOIN requests r ON r.id = l.request_id
+  JOIN projects j ON j.id = l.project_id AND j.request_id = l.request_id
+  JOIN requests r ON r.id = j.request_id
   JOIN files f ON f.id = l.file_id
   JOIN processes p ON p.id = l.process_id
  WHERE l.state = 'held'
@@ -46,8 +46,8 @@ SELECT r.name,
        p.id,
        p.node
   FROM ledger l
-  JOIN projects j ON j.id = l.project_id
-  JOIN requests r ON r.id = l.request_id
+  JOIN projects j ON j.id = l.project_id AND j.request_id = l.request_id
+  JOIN requests r ON r.id = j.request_id
   JOIN files f ON f.id = l.file_id
   LEFT JOIN processes p ON p.id = l.process_id
  WHERE l.state = 'parked'

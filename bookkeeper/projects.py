@@ -1,0 +1,249 @@
+"""Projects as people speak of them: start, list, show, pause, resume, end, park, unpark."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from bookkeeper import datasets
+from bookkeeper.catalog import Database, Tx, check_name
+from bookkeeper.errors import Conflict, NotFound, UsageError
+from bookkeeper.events import record
+from bookkeeper.ledger import requests
+from bookkeeper.ledger.requests import Application, ProjectRow, Rules
+
+EXISTING: Final = """
+SELECT j.id, j.recovers, j.application_family, j.application_name, j.application_version, r.snapshot_id, d.name,
+       r.partition_by, r.partition_size, r.max_attempts, r.files_per_process, r.lease, r.max_wall, r.output_required, r.id
+  FROM projects j JOIN requests r ON r.id = j.request_id
+  JOIN snapshots s ON s.id = r.snapshot_id JOIN datasets d ON d.id = s.dataset_id
+ WHERE j.name = :name
+"""
+
+NEW_RULES: Final = """
+UPDATE requests SET max_attempts = :max_attempts, files_per_process = :files_per_process, lease = :lease,
+       max_wall = :max_wall, output_required = :output_required
+ WHERE id = :request
+"""
+
+NOT_IN_SNAPSHOT: Final = "SELECT 1 FROM snapshot_files WHERE snapshot_id = :snapshot AND file_id = :file"
+
+SUMMARY: Final = "SELECT * FROM project_summary WHERE project = :name"
+
+ALL: Final = "SELECT * FROM project_summary ORDER BY started_at, project"
+
+WHOLE: Final = """
+SELECT r.name AS request, r.files, r.committed,
+       (SELECT count(*) FROM ledger l WHERE l.request_id = r.id AND l.state = 'held') AS held,
+       (SELECT count(*) FROM ledger l WHERE l.request_id = r.id AND l.state = 'parked') AS parked,
+       (SELECT count(*) FROM outputs o WHERE o.request_id = r.id AND o.state = 'committed') AS unpublished,
+       (SELECT count(*) FROM processes p WHERE p.request_id = r.id AND p.state IN ('active', 'staged')) AS live,
+       (SELECT sum(j.commits) FROM projects j WHERE j.request_id = r.id) AS commits,
+       (SELECT sum(j.rollbacks) FROM projects j WHERE j.request_id = r.id) AS rollbacks,
+       (SELECT j.name FROM projects j WHERE j.request_id = r.id AND j.state <> 'ended') AS open_project,
+       (SELECT j.state FROM projects j WHERE j.request_id = r.id AND j.state <> 'ended') AS open_state,
+       (SELECT j.reason FROM projects j WHERE j.request_id = r.id AND j.state = 'paused') AS pause_reason,
+       (SELECT min(j.started_at) FROM projects j WHERE j.request_id = r.id) AS started_at,
+       (SELECT max(j.ended_at) FROM projects j WHERE j.request_id = r.id) AS ended_at
+  FROM requests r WHERE r.id = (SELECT request_id FROM projects WHERE name = :name)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedProject:
+    """What `start` did: the project, whether it is new, and what its dataset has that its snapshot has not."""
+
+    name: str
+    created: bool
+    files: int
+    grown: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStatus:
+    """A whole request in numbers: constant work, however many files it has.
+
+    Times are UTC epoch seconds; ``unpublished`` counts outputs that count and were not yet seen under their final names.
+    """
+
+    request: str
+    files: int
+    committed: int
+    held: int
+    parked: int
+    unpublished: int
+    live: int
+    commits: int
+    rollbacks: int
+    open_project: str | None
+    open_state: str | None
+    pause_reason: str | None
+    started_at: float
+    ended_at: float | None
+
+    @property
+    def available(self) -> int:
+        """Files that wait for a process."""
+        return self.files - self.committed - self.held - self.parked
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file is committed and every output published."""
+        return self.committed == self.files and self.unpublished == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        return {**asdict(self), "available": self.available, "complete": self.complete}
+
+
+def start(
+    database: Database,
+    name: str,
+    dataset: str,
+    application: tuple[str, str, str],
+    rules: Rules,
+    *,
+    station: str | None = None,
+    owner: str | None = None,
+) -> StartedProject:
+    """Start a project over what the dataset means now; the same again keeps the first snapshot and tells of growth.
+
+    Rules given again take effect, but partitions are for ever. Raises `NotFound` (dataset), `Conflict` (same name for
+    something else), `UsageError`.
+    """
+    check_name("project", name)
+    check_rules(rules)
+    family, program, version = application
+    for kind, text in (("application family", family), ("application", program), ("application version", version)):
+        check_name(kind, text)
+    who = Application(family, program, version, station or socket.gethostname(), owner or getpass.getuser())
+    with database.transaction(durable=True) as tx:
+        row = tx.run(EXISTING, {"name": name}).fetchone()
+        if row is None:
+            try:
+                snapshot = datasets.take_snapshot(tx, dataset)
+                project = requests.open_request(tx, name, snapshot.id, rules, who)
+            except sqlite3.IntegrityError as error:
+                raise Conflict(f"the name {name} is taken by another request ({error})") from error
+            record(tx, "project.started", {"dataset": dataset, **asdict(rules)}, project=project)
+            return StartedProject(name, True, snapshot.files, 0)
+        _check_same(row, name, dataset, (family, program, version), rules)
+        tx.run(
+            NEW_RULES,
+            {
+                "request": row[14],
+                "max_attempts": rules.max_attempts,
+                "files_per_process": rules.files_per_process,
+                "lease": rules.lease,
+                "max_wall": rules.max_wall,
+                "output_required": rules.output_required,
+            },
+        )
+    found = database.one("SELECT files FROM snapshots WHERE id = :id", {"id": row[5]}) or {"files": 0}
+    return StartedProject(name, False, found["files"], datasets.grown_since(database, dataset, row[5]))
+
+
+def check_rules(rules: Rules) -> None:
+    """Raise `UsageError` where a rule has no sense."""
+    for field in fields(rules):
+        value = getattr(rules, field.name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+            raise UsageError(f"{field.name} must be greater than 0, not {value}")
+    if (rules.partition_by is None) != (rules.partition_size is None):
+        raise UsageError("partitions need a measure and a size", remedy="for example partition_by = { files = 5 }")
+    if rules.partition_by not in (None, "files", "bytes", "entries"):
+        raise UsageError(f"partitions are measured in files, bytes or entries, not {rules.partition_by!r}")
+
+
+def _check_same(row: Any, name: str, dataset: str, application: tuple[str, str, str], rules: Rules) -> None:
+    remedy = "choose another name for the new project"
+    if row[1] is not None:
+        raise Conflict(f"{name} is a recovery project already", remedy=remedy)
+    if row[6] != dataset:
+        raise Conflict(f"project {name} exists, over dataset {row[6]}, not {dataset}", remedy=remedy)
+    if tuple(row[2:5]) != application:
+        raise Conflict(f"project {name} exists, for {'/'.join(row[2:5])}, not {'/'.join(application)}", remedy=remedy)
+    if (row[7], row[8]) != (rules.partition_by, rules.partition_size):
+        was = f"partitions of {row[8]} {row[7]}" if row[7] else "no partitions"
+        raise Conflict(f"project {name} exists, with {was}: partitions cannot change", remedy=remedy)
+
+
+def status(database: Database, name: str) -> RequestStatus:
+    """Return the numbers of the request that the project belongs to. Raises `NotFound`."""
+    row = database.one(WHOLE, {"name": name})
+    if row is None:
+        raise unknown(database, name)
+    return RequestStatus(**row)
+
+
+def summary(database: Database, name: str) -> dict[str, Any]:
+    """Return the project's row of the view `project_summary`. Raises `NotFound`."""
+    row = database.one(SUMMARY, {"name": name})
+    if row is None:
+        raise unknown(database, name)
+    return row
+
+
+def list_all(database: Database) -> list[dict[str, Any]]:
+    """Return the view `project_summary`, oldest first."""
+    return database.rows(ALL)
+
+
+def processes(database: Database, name: str) -> Iterator[dict[str, Any]]:
+    """Return the rows of `process_summary` of every project of the request."""
+    yield from database.rows(
+        "SELECT * FROM process_summary WHERE project IN"
+        " (SELECT j.name FROM projects j WHERE j.request_id = (SELECT request_id FROM projects WHERE name = :name))"
+        " ORDER BY process_id",
+        {"name": name},
+    )
+
+
+def unknown(database: Database, name: str) -> NotFound:
+    """Return the error for a project that does not exist, with names that are near."""
+    import difflib
+
+    names = [row["name"] for row in database.rows("SELECT name FROM projects ORDER BY id DESC LIMIT 1000")]
+    near = difflib.get_close_matches(name, names, n=3)
+    remedy = f"did you mean {' or '.join(near)}?" if near else "`bookkeeper project list` names them"
+    return NotFound(f"there is no project {name!r}", remedy=remedy)
+
+
+def pause(database: Database, name: str, reason: str) -> None:
+    """Stop starts and deliveries of a project; what runs may commit."""
+    with database.transaction(durable=True) as tx:
+        requests.pause(tx, requests.find(tx, name), reason)
+
+
+def resume(database: Database, name: str) -> bool:
+    """Let a paused project go on; tell whether it was paused."""
+    with database.transaction(durable=True) as tx:
+        return requests.resume(tx, requests.find(tx, name))
+
+
+def end(database: Database, name: str, *, fence: bool = False) -> int:
+    """End a project for ever; return how many live processes were fenced."""
+    with database.transaction(durable=True) as tx:
+        return requests.end(tx, requests.find(tx, name), fence_live=fence)
+
+
+def park(database: Database, name: str, files: Sequence[str], reason: str) -> int:
+    """Take files out of delivery until a person decides; return how many."""
+    if not reason.strip():
+        raise UsageError("parking needs a reason", remedy="--reason tells those who come later why")
+    with database.transaction(durable=True) as tx:
+        return requests.park(tx, _find(tx, name), files, reason.strip())
+
+
+def unpark(database: Database, name: str, files: Sequence[str] | None, *, repin: bool = False) -> int:
+    """Give parked files (None: all) back to delivery, alone next; return how many."""
+    with database.transaction(durable=True) as tx:
+        return requests.unpark(tx, _find(tx, name), files, repin=repin)
+
+
+def _find(tx: Tx, name: str) -> ProjectRow:
+    return requests.find(tx, name)

@@ -1,0 +1,107 @@
+"""What is uncommitted and why; recovery projects; taking back an output that was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bookkeeper.catalog import Database
+from bookkeeper.errors import UsageError
+from bookkeeper.ledger import outputs, requests
+
+UNCOMMITTED: Final = """
+SELECT * FROM uncommitted WHERE request = (SELECT r.name FROM requests r JOIN projects j ON j.request_id = r.id
+                                            WHERE j.name = :name)
+"""
+
+TOP_REASONS: Final = """
+SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN 'rolled back: ' || substr(reason, instr(reason, ' rolled back: ') + 14)
+            WHEN reason LIKE 'held by process %' THEN 'held by a live process'
+            WHEN reason LIKE 'left unread by process %' THEN 'left unread'
+            ELSE reason END AS why, state, count(*) AS files
+  FROM uncommitted
+ WHERE request = (SELECT r.name FROM requests r JOIN projects j ON j.request_id = r.id WHERE j.name = :name)
+ GROUP BY why, state ORDER BY files DESC, why LIMIT :limit
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a recovery would do: which files it takes, which stay, and why. Counts are files."""
+
+    request: str
+    takes: int
+    held: int
+    parked: int
+    committed: int
+    files: int
+    stands: str | None
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to recover."""
+        return self.takes + self.held > 0
+
+
+def uncommitted(database: Database, project: str) -> list[dict[str, Any]]:
+    """Return the rows of the view `uncommitted` of the project's request: every file that does not count, and why."""
+    return database.rows(UNCOMMITTED, {"name": project})
+
+
+def top_reasons(database: Database, project: str, limit: int = 5) -> list[dict[str, Any]]:
+    """Return the commonest reasons (``why``, ``state``, ``files``) why files of the request do not count."""
+    return database.rows(TOP_REASONS, {"name": project, "limit": limit})
+
+
+def plan(database: Database, project: str) -> Plan:
+    """Return what `recover` would do now; changes nothing. Raises `NotFound`."""
+    from bookkeeper import projects
+
+    now = projects.status(database, project)
+    stands = now.open_project if now.open_project != project else None
+    return Plan(now.request, now.available, now.held, now.parked, now.committed, now.files, stands)
+
+
+def recover(database: Database, project: str, *, fence: bool = False) -> str | None:
+    """Return the name of the project that takes up what is missing; None where nothing is.
+
+    Created once: two operators at once get the same. With ``fence``, live processes are rolled back first.
+    """
+    with database.transaction(durable=True) as tx:
+        found = requests.recover(tx, requests.find(tx, project), fence_live=fence)
+        if found is None:
+            return None
+        return str(tx.run("SELECT name FROM projects WHERE id = :id", {"id": found}).fetchone()[0])
+
+
+def reopen(
+    database: Database, project: str, process: int, reason: str, *, on_step: Callable[[str], None] = lambda _: None
+) -> int:
+    """Take back a committed process: forbid publication, delete its objects and see them absent, free its files.
+
+    Return how many files are free again. Killed in between, the same call goes on. Raises `StorageError` where an
+    object cannot be deleted or is not the recorded one: the files stay committed until it is gone.
+    """
+    from bookkeeper import stageout
+
+    if not reason.strip():
+        raise UsageError("reopening needs a reason", remedy="--reason tells those who come later why")
+    with database.transaction(durable=True) as tx:
+        doomed = outputs.begin_reopen(tx, process, requests.find(tx, project).request, reason.strip())
+    for output in doomed:
+        on_step(output.record.final_url)
+        stageout.discard(output.record.temp_url)
+        stageout.remove_final(output.record.final_url, checksum=output.record.checksum)
+    with database.transaction(durable=True) as tx:
+        return outputs.finish_reopen(tx, process)
+
+
+def published(database: Database, project: str) -> Iterator[dict[str, Any]]:
+    """Return the published outputs of the request: key, url, size, checksum, entries, process_id, published_at."""
+    yield from database.rows(
+        "SELECT o.key, o.final_url AS url, o.size, o.checksum, o.entries, o.process_id, o.published_at"
+        "  FROM outputs o WHERE o.state = 'published'"
+        "   AND o.request_id = (SELECT request_id FROM projects WHERE name = :name) ORDER BY o.process_id, o.id",
+        {"name": project},
+    )

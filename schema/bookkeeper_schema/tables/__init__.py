@@ -1,0 +1,43 @@
+"""Every table of a catalog, with the constraints that make wrong states unrepresentable.
+
+Times are seconds since the epoch, UTC, by the catalog's clock; sizes are bytes. ``bookkeeper_schema.migrate`` creates
+these tables by migrations; a test holds that both are the same, to the letter of the DDL.
+"""
+
+from sqlmodel import SQLModel
+
+from bookkeeper_schema.tables.catalogue import (
+    Catalog,
+    Dataset,
+    DatasetFile,
+    File,
+    FileVersion,
+    Location,
+    Snapshot,
+    SnapshotFile,
+)
+from bookkeeper_schema.tables.record import Delivery, Destination, Event, Output
+from bookkeeper_schema.tables.work import LedgerRow, Process, Project, Request
+
+METADATA = SQLModel.metadata
+"""All of the tables, for migrations and the comparison test."""
+
+__all__ = [
+    "METADATA",
+    "Catalog",
+    "Dataset",
+    "DatasetFile",
+    "Delivery",
+    "Destination",
+    "Event",
+    "File",
+    "FileVersion",
+    "LedgerRow",
+    "Location",
+    "Output",
+    "Process",
+    "Project",
+    "Request",
+    "Snapshot",
+    "SnapshotFile",
+]

@@ -1,0 +1,209 @@
+"""What is to be done, and by whom: requests, projects, processes, and the ledger between them."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, ForeignKeyConstraint, Index, text
+from sqlmodel import Field, SQLModel
+
+from bookkeeper_schema.states import LedgerState, PartitionBy, ProcessState, ProjectState
+from bookkeeper_schema.tables.columns import BigInt, one_of
+
+
+class Request(SQLModel, table=True):
+    """A root project and all recovery projects descended from it: the owner of the ledger and of its rules.
+
+    ``files`` and ``committed`` are totals, changed only in the transactions that change the ledger.
+    """
+
+    __tablename__ = "requests"
+    __table_args__ = (
+        CheckConstraint("committed BETWEEN 0 AND files", name="requests_committed"),
+        CheckConstraint("max_attempts >= 1", name="requests_max_attempts"),
+        CheckConstraint("files_per_process >= 1", name="requests_files_per_process"),
+        CheckConstraint("lease > 0", name="requests_lease"),
+        CheckConstraint("max_wall > 0", name="requests_max_wall"),
+        CheckConstraint("(partition_by IS NULL) = (partition_size IS NULL)", name="requests_partition"),
+        CheckConstraint("partition_size >= 1", name="requests_partition_size"),
+        one_of("partition_by", PartitionBy, "requests_partition_by"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInt, primary_key=True))
+    name: str = Field(unique=True)
+    snapshot_id: int = Field(sa_column=Column(BigInt, ForeignKey("snapshots.id"), nullable=False))
+    files: int = Field(sa_type=BigInt)
+    committed: int = Field(default=0, sa_type=BigInt, sa_column_kwargs={"server_default": text("0")})
+    max_attempts: int
+    files_per_process: int
+    partition_by: str | None = None
+    partition_size: int | None = Field(default=None, sa_type=BigInt)
+    lease: float = Field(sa_type=Float)
+    max_wall: float | None = Field(default=None, sa_type=Float)
+    output_required: bool = Field(sa_column_kwargs={"server_default": text("false")})
+
+
+class Project(SQLModel, table=True):
+    """One effort to process what a request still misses. A request has at most one that is not ended.
+
+    ``files`` and ``committed`` are its own share of the request's; ``commits`` and ``rollbacks`` count its processes in
+    those states; ``uncharged`` counts failures in a row that say nothing about a file.
+    """
+
+    __tablename__ = "projects"
+    __table_args__ = (
+        one_of("state", ProjectState, "projects_state"),
+        CheckConstraint("committed BETWEEN 0 AND files", name="projects_committed"),
+        CheckConstraint("(state = 'ended') = (ended_at IS NOT NULL)", name="projects_ended"),
+        CheckConstraint("state <> 'paused' OR reason IS NOT NULL", name="projects_pause_reason"),
+        CheckConstraint("recovers <> id", name="projects_recovers_another"),
+        Index(
+            "projects_one_open",
+            "request_id",
+            unique=True,
+            sqlite_where=text("state <> 'ended'"),
+            postgresql_where=text("state <> 'ended'"),
+        ),
+        Index(
+            "projects_one_root",
+            "request_id",
+            unique=True,
+            sqlite_where=text("recovers IS NULL"),
+            postgresql_where=text("recovers IS NULL"),
+        ),
+        Index("projects_of_request", "id", "request_id", unique=True),
+        Index("projects_request", "request_id"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInt, primary_key=True))
+    name: str = Field(unique=True)
+    request_id: int = Field(sa_column=Column(BigInt, ForeignKey("requests.id"), nullable=False))
+    recovers: int | None = Field(default=None, sa_column=Column(BigInt, ForeignKey("projects.id")))
+    application_family: str
+    application_name: str
+    application_version: str
+    station: str
+    owner: str
+    state: str = Field(default=ProjectState.OPEN, sa_column_kwargs={"server_default": text("'open'")})
+    fenced: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    reason: str | None = None
+    uncharged: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    commits: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    rollbacks: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    files: int = Field(sa_type=BigInt)
+    committed: int = Field(default=0, sa_type=BigInt, sa_column_kwargs={"server_default": text("0")})
+    started_at: float = Field(sa_type=Float)
+    ended_at: float | None = Field(default=None, sa_type=Float)
+
+
+class Process(SQLModel, table=True):
+    """One job's transaction: node, batch job id, lease, token.
+
+    ``token`` is the SHA-256 of the secret that the job made at its start, in hexadecimal. ``lease`` is in seconds.
+    """
+
+    __tablename__ = "processes"
+    __table_args__ = (
+        one_of("state", ProcessState, "processes_state"),
+        CheckConstraint("(state IN ('active', 'staged')) = (ended_at IS NULL)", name="processes_ended"),
+        CheckConstraint("state <> 'rolled_back' OR reason IS NOT NULL", name="processes_reason"),
+        CheckConstraint("delivered >= 0 AND group_limit >= 1 AND last_seq >= 0", name="processes_counts"),
+        CheckConstraint("files_per_process >= 1", name="processes_files_per_process"),
+        CheckConstraint("lease > 0", name="processes_lease"),
+        ForeignKeyConstraint(["project_id", "request_id"], ["projects.id", "projects.request_id"]),
+        Index("processes_token", "project_id", "token", unique=True),
+        Index(
+            "processes_live",
+            "lease_until",
+            sqlite_where=text("state IN ('active', 'staged')"),
+            postgresql_where=text("state IN ('active', 'staged')"),
+        ),
+        Index(
+            "processes_revoking",
+            "id",
+            sqlite_where=text("state = 'revoking'"),
+            postgresql_where=text("state = 'revoking'"),
+        ),
+        Index("processes_request", "request_id", "state", "project_id"),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInt, primary_key=True))
+    request_id: int = Field(sa_type=BigInt)
+    project_id: int = Field(sa_type=BigInt)
+    state: str = Field(default=ProcessState.ACTIVE, sa_column_kwargs={"server_default": text("'active'")})
+    token: str
+    node: str | None = None
+    executor: str | None = None
+    job_id: str | None = None
+    partition_number: int | None = Field(default=None, sa_type=BigInt)
+    files_per_process: int
+    group_limit: int
+    delivered: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    last_seq: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    lease: float = Field(sa_type=Float)
+    lease_until: float = Field(sa_type=Float)
+    wall_until: float | None = Field(default=None, sa_type=Float)
+    graced: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    no_output: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    started_at: float = Field(sa_type=Float)
+    ended_at: float | None = Field(default=None, sa_type=Float)
+    reason: str | None = None
+
+
+class LedgerRow(SQLModel, table=True):
+    """One file of one request: who holds it, and whether it is committed.
+
+    The primary key is the promise: a file is in a request once. ``process_id`` is the process that holds or committed
+    the file, else the last one that held it. ``version`` pins the file's content.
+    """
+
+    __tablename__ = "ledger"
+    __table_args__ = (
+        one_of("state", LedgerState, "ledger_state"),
+        CheckConstraint("state NOT IN ('held', 'committed') OR process_id IS NOT NULL", name="ledger_holder"),
+        CheckConstraint("state <> 'parked' OR reason IS NOT NULL", name="ledger_park_reason"),
+        CheckConstraint("attempts >= 0 AND alone BETWEEN 0 AND attempts", name="ledger_attempts"),
+        ForeignKeyConstraint(["project_id", "request_id"], ["projects.id", "projects.request_id"]),
+        Index(
+            "ledger_available",
+            "project_id",
+            "attempts",
+            "partition_number",
+            "file_id",
+            sqlite_where=text("state = 'available'"),
+            postgresql_where=text("state = 'available'"),
+        ),
+        Index(
+            "ledger_held",
+            "request_id",
+            "process_id",
+            "file_id",
+            sqlite_where=text("state = 'held'"),
+            postgresql_where=text("state = 'held'"),
+        ),
+        Index(
+            "ledger_parked",
+            "request_id",
+            "file_id",
+            sqlite_where=text("state = 'parked'"),
+            postgresql_where=text("state = 'parked'"),
+        ),
+        Index(
+            "ledger_partition",
+            "request_id",
+            "partition_number",
+            sqlite_where=text("partition_number IS NOT NULL"),
+            postgresql_where=text("partition_number IS NOT NULL"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    request_id: int = Field(sa_column=Column(BigInt, primary_key=True, autoincrement=False))
+    file_id: int = Field(sa_column=Column(BigInt, ForeignKey("files.id"), primary_key=True, autoincrement=False))
+    project_id: int = Field(sa_type=BigInt)
+    state: str = Field(default=LedgerState.AVAILABLE, sa_column_kwargs={"server_default": text("'available'")})
+    process_id: int | None = Field(default=None, sa_column=Column(BigInt, ForeignKey("processes.id")))
+    version: int
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    alone: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    solo: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    partition_number: int | None = Field(default=None, sa_type=BigInt)
+    reason: str | None = None
