@@ -5,6 +5,7 @@ What databases say differently (patterns, JSON) is said here and in ``builder.py
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,12 +26,7 @@ _LITERAL: Final = {"*": "[*]", "?": "[?]", "[": "[[]"}
 _WILD: Final = {"%": "*", "_": "?"}
 
 _KEY_IN_USE: Final = "SELECT 1 AS found FROM files WHERE json_type(metadata, :path) IS NOT NULL LIMIT 1"
-_KNOWN_KEYS: Final = """
-SELECT DISTINCT entry.key AS key
-  FROM (SELECT metadata FROM files WHERE metadata IS NOT NULL ORDER BY id DESC LIMIT 10000) AS recent,
-       json_each(recent.metadata) AS entry
- LIMIT 500
-"""
+_RECENT: Final = "SELECT metadata FROM files WHERE metadata IS NOT NULL ORDER BY id DESC LIMIT 2000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +94,10 @@ def json_path(key: str) -> str:
 def warnings(database: Database, query: Query) -> tuple[str, ...]:
     """Say which metadata keys of the query no file has, and which look alike."""
     missing = [key for key in query.keys if not database.one(_KEY_IN_USE, {"path": json_path(key)})]
-    known = [row["key"] for row in database.rows(_KNOWN_KEYS)] if missing else []
+    recent = database.rows(_RECENT) if missing else []
+    known = {key for row in recent for key in json.loads(row["metadata"])}
     return tuple(
         f"no file has metadata {key!r}" + (f"; did you mean {' or '.join(alike)}?" if alike else "")
         for key in missing
-        for alike in [get_close_matches(key, [*known, *COLUMNS], n=2)]
+        for alike in [get_close_matches(key, sorted({*known, *COLUMNS}), n=2)]
     )
