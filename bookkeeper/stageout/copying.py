@@ -15,7 +15,7 @@ from bookkeeper.stageout.local import open_regular
 from bookkeeper.stageout.names import parent, parse_temporary, resolve
 from bookkeeper.stageout.stores import Sink, Store, store_of
 
-BLOCK = 4 << 20
+BLOCK = 1 << 20
 BUFFERS = 4  # of BLOCK bytes: what is read but not yet written
 
 
@@ -51,13 +51,13 @@ def stage_out(
     url = resolve(temp_url)
     store = store_of(url)
     path = os.fspath(source)
-    with _source(path) as (descriptor, size):
+    with open_source(path) as (descriptor, size):
         progress = _Progress(size, on_progress)
         with translated("write", url):
             require_standing(store, names.destination)
             sink = store.create(url)
         try:
-            checksum = _copy(path, descriptor, size, sink, url, progress.add)
+            checksum = copy(path, descriptor, size, sink, url, progress.add)
             if expected is not None and checksum != expected:
                 raise StorageError(
                     f"{path} is not what the payload left: {checksum}, and it was {expected}",
@@ -89,17 +89,20 @@ class _Progress:
 
 
 @contextmanager
-def _source(path: str) -> Iterator[tuple[int, int]]:
+def open_source(path: str) -> Iterator[tuple[int, int]]:
     """Open the source as (descriptor, size)."""
     with translated("read the output", path):
         descriptor = open_regular(path)
     try:
-        yield descriptor, os.fstat(descriptor).st_size
+        with translated("read the output", path):
+            size = os.fstat(descriptor).st_size
+        yield descriptor, size
     finally:
-        os.close(descriptor)
+        with suppress(OSError):  # it was only read: closing it can lose nothing
+            os.close(descriptor)
 
 
-def _copy(path: str, descriptor: int, size: int, sink: Sink, url: str, on_chunk: Callable[[int], None]) -> str:
+def copy(path: str, descriptor: int, size: int, sink: Sink, url: str, on_chunk: Callable[[int], None]) -> str:
     """Copy ``size`` bytes, hash them on the way, and return the checksum: read and hash here, write in a second thread.
 
     Both release the interpreter's lock, which hides the hashing behind the writing.
@@ -107,7 +110,8 @@ def _copy(path: str, descriptor: int, size: int, sink: Sink, url: str, on_chunk:
     from concurrent.futures import ThreadPoolExecutor
     from queue import SimpleQueue
 
-    before = os.fstat(descriptor)
+    with translated("read the output", path):
+        before = os.fstat(descriptor)
     free: SimpleQueue[memoryview | None] = SimpleQueue()
     full: SimpleQueue[tuple[memoryview, int] | None] = SimpleQueue()
     for _ in range(min(BUFFERS, size // BLOCK + 1)):
@@ -139,7 +143,8 @@ def _copy(path: str, descriptor: int, size: int, sink: Sink, url: str, on_chunk:
         finally:
             full.put(None)
         writer.result()
-    after = os.fstat(descriptor)
+    with translated("read the output", path):
+        after = os.fstat(descriptor)
     if copied != size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise StorageError(
             f"{path} changed while it was copied: {copied} bytes were read of {size}",

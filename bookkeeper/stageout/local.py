@@ -32,9 +32,12 @@ _NOT_OFFERED = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 def open_regular(path: str) -> int:
     """Open a file for reading and return its descriptor; `OSError` for a link, a folder, a pipe or a device."""
     descriptor = os.open(path, _READ)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+    except OSError:
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a regular file", path)
+        raise
     return descriptor
 
 

@@ -233,3 +233,36 @@ def test_removing_a_final_object_never_touches_what_is_hidden(local: Output) -> 
     with pytest.raises(UsageError):
         remove_final(local.temporary, checksum=local.staged.checksum)
     assert exists(local.temporary)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_rival_that_takes_the_name_in_the_last_instant_is_not_replaced(
+    local: Output, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    link = os.link
+
+    def late(old: str, new: str) -> None:
+        write(new, b"a rival's")
+        if not links:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(PublicationConflict):
+        local.publish()
+    assert content(local.final) == b"a rival's" and content(local.temporary) == DATA
+
+
+def test_another_publisher_that_finishes_in_the_last_instant_is_believed(
+    local: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def late(old: str, new: str) -> None:
+        monkeypatch.setattr(os, "link", link)
+        assert local.publish() == "published"
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", late)
+    assert local.publish() == "already"
+    assert local.clean()
