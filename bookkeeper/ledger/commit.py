@@ -15,7 +15,7 @@ from bookkeeper.catalog import NOW, Tx
 from bookkeeper.ledger.giveback import Ended, charge, release
 from bookkeeper.ledger.guards import GuardFailed, fate, refuse, who
 from bookkeeper.ledger.outputs import outputs_of
-from bookkeeper.protocol import Fate, Manifest, Mark, OutputRecord, ProcessKey, StoredOutput
+from bookkeeper.protocol import Fate, FileMark, Manifest, Mark, OutputRecord, ProcessKey, StoredOutput
 
 STAGE: Final = f"""
 UPDATE processes SET state = 'staged', lease_until = {NOW} + lease
@@ -37,6 +37,13 @@ UPDATE deliveries SET state = 'consumed', opened_at = COALESCE(opened_at, {NOW})
        entries_read = COALESCE(:entries, entries_read), bytes_read = COALESCE(:bytes, bytes_read)
  WHERE process_id = :id AND file_id = :file AND state IN ('delivered', 'opened', 'consumed')
 """
+
+ALL_CONSUMED: Final = f"""
+UPDATE deliveries SET state = 'consumed', opened_at = COALESCE(opened_at, {NOW}), consumed_at = COALESCE(consumed_at, {NOW})
+ WHERE process_id = :id AND state IN ('delivered', 'opened', 'consumed')
+"""
+
+GIVEN: Final = "SELECT file_id FROM deliveries WHERE process_id = :id"
 
 CLOSED: Final = """
 UPDATE deliveries SET state = :mark, reason = :reason, changed = :changed
@@ -119,32 +126,40 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
 
 def _decide(tx: Tx, ended: Ended, manifest: Manifest) -> int:
     """Write what the manifest says of every file into the history; return how many were consumed."""
-    by_mark: dict[Mark, list[dict[str, Any]]] = {}
-    for one in manifest.files:
-        by_mark.setdefault(one.mark, []).append(
-            {
-                "id": ended.id,
-                "file": one.file_id,
-                "mark": one.mark,
-                "entries": one.entries,
-                "bytes": one.bytes,
-                "reason": one.reason or "no reason given",
-                "changed": one.changed,
-            }
-        )
-    if Mark.OPENED in by_mark:
-        raise GuardFailed("the manifest leaves an opened file undecided")
-    consumed = by_mark.get(Mark.CONSUMED, [])
-    closed = by_mark.get(Mark.SKIPPED, []) + by_mark.get(Mark.FAILED, [])
-    unread = by_mark.get(Mark.UNREAD, [])
-    if len({one.file_id for one in manifest.files}) != len(manifest.files):
-        raise GuardFailed("the manifest decides a file twice")
-    if len(manifest.files) != ended.delivered:
-        raise GuardFailed(f"the manifest decides {len(manifest.files)} files of {ended.delivered} delivered")
-    for statement, rows in ((CONSUMED, consumed), (CLOSED, closed), (UNREAD, unread)):
-        if rows and tx.many(statement, rows) != len(rows):
-            raise GuardFailed("the manifest contradicts what was marked, or names a file not delivered")
-    return len(consumed)
+    files = manifest.files
+    if {one.file_id for one in files} != {file for (file,) in tx.run(GIVEN, {"id": ended.id})} or len(
+        files
+    ) != ended.delivered:
+        raise GuardFailed(f"the manifest decides {len(files)} files, not exactly the {ended.delivered} delivered")
+    if all(one.mark is Mark.CONSUMED and one.entries is None and one.bytes is None for one in files):
+        consumed, told = len(files), tx.run(ALL_CONSUMED, {"id": ended.id}).rowcount if files else 0
+    else:
+        consumed, told = _decide_each(tx, ended.id, files)
+    if told != len(files):
+        raise GuardFailed("the manifest contradicts what was marked before")
+    return consumed
+
+
+def _decide_each(tx: Tx, process: int, files: Sequence[FileMark]) -> tuple[int, int]:
+    """Write file by file; return how many were consumed and how many could be written at all."""
+    statements = {Mark.CONSUMED: CONSUMED, Mark.SKIPPED: CLOSED, Mark.FAILED: CLOSED, Mark.UNREAD: UNREAD}
+    consumed = told = 0
+    for one in files:
+        if one.mark not in statements:
+            raise GuardFailed("the manifest leaves an opened file undecided")
+        told += tx.run(statements[one.mark], {"id": process, "file": one.file_id, **_said(one)}).rowcount
+        consumed += one.mark is Mark.CONSUMED
+    return consumed, told
+
+
+def _said(one: FileMark) -> dict[str, Any]:
+    return {
+        "mark": one.mark,
+        "entries": one.entries,
+        "bytes": one.bytes,
+        "reason": one.reason or "no reason given",
+        "changed": one.changed,
+    }
 
 
 def _check_outputs(manifest: Manifest, *, output_required: bool) -> None:
