@@ -14,6 +14,7 @@ class Rules:
 
     # --- the protocol's rules
     start_key: Literal["nonce", "batch job", "none"] = "nonce"  # what makes start_process idempotent
+    tokens: bool = True  # a process answers only to the job it was given to, though its number may be given twice
     serialised_start: bool = True  # start_process tests the project and inserts in one serialised step
     serialised_next: bool = True  # next_files tests the process and takes files in one serialised step
     manifest: bool = True  # the commit carries the list of files; otherwise marks sent before it decide

@@ -53,7 +53,7 @@ def _pair(
 
 _PARTITION = {**QUIET, "partitioned": True}
 _POWER = {**QUIET, "power_losses": 1, "collector": True, "group": 1}
-_POWER_RULES = {
+_POWER_RULES: dict[str, Any] = {
     "manifest": True,
     "guard_rows": True,
     "unique_temporaries": True,
@@ -68,7 +68,7 @@ ONE_RULE: tuple[Scenario, ...] = (
     ),
     _pair(
         "marks", "marks that travel apart from the commit may be lost",
-        {**QUIET, "give_up": True}, {"lossy_marks": True}, {"manifest": True}, inv.OTHER_BYTES,
+        {**QUIET, "give_up": True}, {"lossy_marks": True}, {"manifest": True}, inv.DUPLICATE,
     ),
     holds(
         "late", "two late copies of any request",
@@ -154,13 +154,18 @@ ONE_RULE: tuple[Scenario, ...] = (
         {**_POWER, **_POWER_RULES}, {"guard_rows": False}, {}, inv.COMMITTED_TWICE,
     ),
     _pair(
+        "power-token", "a power loss undoes a start; the number is given again, without tokens",
+        {**_POWER, **_POWER_RULES, "durable": _POWER_RULES["durable"] - {"start"}, "group": 2, "partial_work": True},
+        {"tokens": False, "crash": False}, {"crash": False}, inv.OTHER_BYTES,
+    ),
+    _pair(
         "daemons", "two transfer daemons, one temporary name",
         {**_ONE_JOB, "daemons": 2}, {}, {"unique_temporaries": True}, inv.TRUNCATED,
     ),
     _pair(
         "daemons-lease", "a staged process without a deadline; its copy near by is lost",
         {**_ONE_JOB, "daemons": 1, "unique_temporaries": True, "near_losses": True},
-        {"transfer_deadline": False}, {}, inv.NOBODY_FREES,
+        {"transfer_deadline": False}, {}, live.STUCK,
     ),
 )  # fmt: skip
 

@@ -44,8 +44,8 @@ def start(rules: Rules, catalog: Catalog, request: Request) -> Result:
 def next_files(rules: Rules, catalog: Catalog, request: Request) -> Result:
     """Up to a group of available files of the project; asked again, the same files."""
     number = request.target
-    if not request.checked and not _is(catalog, request, "active"):
-        return catalog, _fate(catalog, request)
+    if not request.checked and not _is(rules, catalog, request, "active"):
+        return catalog, _fate(rules, catalog, request)
     process = catalog.processes[number]
     if process.given:
         return catalog, Answer("files", process.given)
@@ -63,8 +63,8 @@ def next_files(rules: Rules, catalog: Catalog, request: Request) -> Result:
 
 def mark(rules: Rules, catalog: Catalog, request: Request) -> Result:
     """Delivered files become consumed; only without a manifest does that decide anything."""
-    if not _is(catalog, request, "active"):
-        return catalog, _fate(catalog, request)
+    if not _is(rules, catalog, request, "active"):
+        return catalog, _fate(rules, catalog, request)
     process = catalog.processes[request.target]
     consumed = process.consumed | (request.files & process.given)
     return catalog.with_process(request.target, consumed=consumed), OK
@@ -72,8 +72,8 @@ def mark(rules: Rules, catalog: Catalog, request: Request) -> Result:
 
 def stage(rules: Rules, catalog: Catalog, request: Request) -> Result:
     """The output is on record. The process is staged: no more files for it, and where daemons transfer, it is theirs."""
-    if not _is(catalog, request, "active"):
-        return catalog, _fate(catalog, request)
+    if not _is(rules, catalog, request, "active"):
+        return catalog, _fate(rules, catalog, request)
     state = "staged" if rules.daemons or rules.stages else "active"
     staged = catalog.with_process(request.target, state=state, output="staged", temporary=request.temporary)
     return staged, OK
@@ -82,8 +82,8 @@ def stage(rules: Rules, catalog: Catalog, request: Request) -> Result:
 def commit(rules: Rules, catalog: Catalog, request: Request) -> Result:
     """The files that count, the others free, the output and the process committed, in one transaction."""
     number = request.target
-    if not _is(catalog, request, *LIVE):
-        return catalog, _fate(catalog, request)
+    if not _is(rules, catalog, request, *LIVE):
+        return catalog, _fate(rules, catalog, request)
     process, counted = catalog.processes[number], request.files
     if not rules.manifest:
         counted = process.consumed
@@ -108,8 +108,8 @@ def commit(rules: Rules, catalog: Catalog, request: Request) -> Result:
 
 def commit_transfer(rules: Rules, catalog: Catalog, request: Request) -> Result:
     """A daemon's commit: of a staged process, with the copy that the daemon made as its output."""
-    if not _is(catalog, request, "staged"):
-        return catalog, _fate(catalog, request)
+    if not _is(rules, catalog, request, "staged"):
+        return catalog, _fate(rules, catalog, request)
     catalog, answer = commit(rules, catalog, request)
     if answer == COMMITTED and not rules.manifest:
         catalog = catalog.with_process(request.target, output="committed", temporary=request.temporary)
@@ -118,8 +118,8 @@ def commit_transfer(rules: Rules, catalog: Catalog, request: Request) -> Result:
 
 def roll_back(rules: Rules, catalog: Catalog, request: Request) -> Result:
     """Give every file back; a committed process answers so, and the worker goes on to publish."""
-    if not _is(catalog, request, *LIVE):
-        return catalog, _fate(catalog, request)
+    if not _is(rules, catalog, request, *LIVE):
+        return catalog, _fate(rules, catalog, request)
     return rolled_back(rules, catalog, request.target), FENCED
 
 
@@ -186,18 +186,20 @@ def revoked(rules: Rules, catalog: Catalog, number: int) -> Catalog:
 # --- guards -----------------------------------------------------------------------------------------------------------
 
 
-def _known(catalog: Catalog, request: Request) -> bool:
+def _known(rules: Rules, catalog: Catalog, request: Request) -> bool:
     """The token: the process exists (its number may have been given twice) and is this incarnation's."""
-    return request.target < len(catalog.processes) and catalog.processes[request.target].key == request.key
+    if request.target >= len(catalog.processes):
+        return False
+    return not rules.tokens or catalog.processes[request.target].key == request.key
 
 
-def _is(catalog: Catalog, request: Request, *states: str) -> bool:
-    return _known(catalog, request) and catalog.processes[request.target].state in states
+def _is(rules: Rules, catalog: Catalog, request: Request, *states: str) -> bool:
+    return _known(rules, catalog, request) and catalog.processes[request.target].state in states
 
 
-def _fate(catalog: Catalog, request: Request) -> Answer:
+def _fate(rules: Rules, catalog: Catalog, request: Request) -> Answer:
     """What a process is told whose guard failed."""
-    if not _known(catalog, request):
+    if not _known(rules, catalog, request):
         return FENCED
     state = catalog.processes[request.target].state
     return OK if state in LIVE else COMMITTED if state == "committed" else FENCED
