@@ -80,7 +80,9 @@ class Conflict(BookkeeperError):
 class FileChanged(Conflict):
     """A file is not what was declared or pinned: its size or checksum differ."""
 
-    default_remedy = "`bookkeeper file declare --update` records the new content; `bookkeeper file retire` withdraws the file"
+    default_remedy = (
+        "`bookkeeper file declare --update` records the new content; `bookkeeper file retire` withdraws the file"
+    )
 
 
 class NotAllowed(BookkeeperError):

@@ -44,16 +44,15 @@ Expect = Mapping[str, Any]
 class DeliveredFile:
     """A file that a process was given.
 
-    ``size`` is in bytes, ``locations`` are absolute paths or URLs, ``state`` is delivered, opened, consumed,
-    skipped or failed.
+    ``size`` is in bytes, ``locations`` are absolute paths or URLs.
     """
 
-    __slots__ = ("_process", "bytes_read", "changed", "entries_read", "info", "reason", "state")
+    __slots__ = ("_last", "_process", "bytes_read", "changed", "entries_read", "info", "reason")
 
     def __init__(self, process: Process, info: FileInfo) -> None:
         self._process = process
         self.info = info
-        self.state = "delivered"
+        self._last = Mark.UNREAD
         self.entries_read: int | None = None
         self.bytes_read: int | None = None
         self.reason: str | None = None
@@ -61,6 +60,11 @@ class DeliveredFile:
 
     def __repr__(self) -> str:
         return f"<DeliveredFile {self.name} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """What this job knows: delivered, opened, consumed, skipped or failed."""
+        return "delivered" if self._last is Mark.UNREAD else self._last.value
 
     @property
     def id(self) -> int:
@@ -145,7 +149,7 @@ class DeliveredFile:
         return FileMark(self.id, mark, self.entries_read, self.bytes_read, self.reason, self.changed)
 
     def _verdict(self) -> FileMark:
-        return self._as_mark(Mark.UNREAD if self.state == "delivered" else Mark(self.state))
+        return self._as_mark(self._last)
 
 
 class Process:
@@ -266,8 +270,8 @@ class Process:
         self._advance(file, mark)
 
     def _advance(self, file: DeliveredFile, mark: Mark) -> None:
-        if not (file.state == "consumed" and mark is Mark.OPENED):
-            file.state = mark.value
+        if not (file._last is Mark.CONSUMED and mark is Mark.OPENED):
+            file._last = mark
 
     # -- outputs ---------------------------------------------------------------------------------------------------
 
@@ -295,7 +299,7 @@ class Process:
         expect: Expect | None = None,
         adopt: bool = False,
         checksum: str | None = None,
-        on_progress: Callable[[int], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> OutputRecord:
         """Validate a local file, copy it to the destination under a temporary name and prove that it arrived.
 
@@ -376,7 +380,7 @@ class Process:
         """
         for file in done:
             self._later(file, Mark.CONSUMED)
-        undecided = [file.name for file in self._files.values() if file.state == "opened"]
+        undecided = [file.name for file in self._files.values() if file._last is Mark.OPENED]
         if undecided:
             raise NotAllowed(
                 f"{', '.join(undecided[:3])} opened and neither consumed, skipped nor failed",
@@ -416,7 +420,8 @@ class Process:
 
     def heartbeat(self) -> float:
         """Renew the lease; return its seconds."""
-        return self._call(lambda: self._ledger.heartbeat(self._key))
+        lease: float = self._call(lambda: self._ledger.heartbeat(self._key))
+        return lease
 
     def record(self, kind: str, body: Mapping[str, Any]) -> None:
         """Append an event of this process."""
@@ -474,7 +479,7 @@ class Process:
             self._heart.stop()
             self._heart = None
         if self._on_end is not None:
-            self._on_end, last = None, self._on_end
+            last, self._on_end = self._on_end, None
             last()
 
     def _call(self, verb: Callable[[], Any]) -> Any:
@@ -564,5 +569,5 @@ def _entries_of(proof: Validation | None, expect: Expect | None) -> int | None:
     """Return the entries of an output: of the expected tree, else the only one, else the largest."""
     if not proof:
         return None
-    tree = expect.get("tree") if expect else None
+    tree = str(expect.get("tree")) if expect else ""
     return proof[tree] if tree in proof else max(proof.values(), default=None)
