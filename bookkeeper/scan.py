@@ -46,6 +46,13 @@ class FileRecord:
     locations: tuple[str, ...] = ()
 
 
+_Location = tuple[str, BookkeeperError | None]
+"""A location; or a path, and why it names none."""
+
+_Outcome = tuple[str, FileRecord | BookkeeperError]
+"""A location, and its record or what is wrong with it."""
+
+
 def scan(
     paths: Paths,
     *,
@@ -75,12 +82,12 @@ def scan(
     reader = _Reader(checksum, tree, dict(metadata or {}), name)
     # Without checksums the work is Python's own, and more threads only get in each other's way.
     threads = workers or (min(8, (os.cpu_count() or 1) + 1) if checksum else 1)
-    locations = _Locations(paths, name, on_error)
+    locations = _Locations(paths, name)
     return _follow(_in_order(reader, locations, threads), locations, on_progress, on_error)
 
 
 def _follow(
-    outcomes: Iterator[tuple[str, FileRecord | BookkeeperError]],
+    outcomes: Iterator[_Outcome],
     locations: _Locations,
     on_progress: Progress | None,
     on_error: OnError | None,
@@ -108,8 +115,11 @@ class _Reader:
     metadata: dict[str, object]
     name: str | None
 
-    def __call__(self, location: str) -> tuple[str, FileRecord | BookkeeperError]:
+    def __call__(self, found: _Location) -> _Outcome:
         """Return the location with its record, or with what is wrong with it."""
+        location, error = found
+        if error:
+            return location, error
         try:
             return location, self._record(location)
         except BookkeeperError as error:
@@ -152,10 +162,8 @@ def _checksum(location: str) -> str:
     return str(running)
 
 
-def _in_order(
-    reader: _Reader, locations: Iterable[str], threads: int
-) -> Iterator[tuple[str, FileRecord | BookkeeperError]]:
-    """Read the files over ``threads`` threads, a bounded number ahead; yield in the order of the locations."""
+def _in_order(reader: _Reader, locations: Iterable[_Location], threads: int) -> Iterator[_Outcome]:
+    """Read the files over some threads, a bounded number ahead; yield in the order of the locations."""
     if threads == 1:
         yield from map(reader, locations)
         return
@@ -184,42 +192,47 @@ def _split(location: str) -> tuple[str, str]:
 class _Locations:
     """Every location that some paths name, each once, in a stable order. ``total`` is known after the last."""
 
-    def __init__(self, paths: Iterable[str | os.PathLike[str]], name: str | None, on_error: OnError | None) -> None:
-        self._paths, self._name, self._on_error = paths, name, on_error
-        self._folders: dict[str, str] = {}  # basename -> folder; folders are shared strings, for there may be millions
+    def __init__(self, paths: Iterable[str | os.PathLike[str]], name: str | None) -> None:
+        self._paths, self._name = paths, name
+        self._folders: dict[str, str] = {}  # by basename; the strings are shared, for there may be millions
+        self._shared: dict[str, str] = {}
         self.total: int | None = None
 
-    def __iter__(self) -> Iterator[str]:
-        shared: dict[str, str] = {}
+    def __iter__(self) -> Iterator[_Location]:
+        failures = 0
         for path in self._paths:
-            for location in self._expand(os.fspath(path)):
-                folder, basename = _split(location)
-                other = self._folders.get(basename)
-                if other == folder:
-                    continue
-                if other is not None:
-                    raise Conflict(
-                        f"{basename} is the name of two files: one in {other} and {location}",
-                        remedy="declare one of them alone under another name (`--name`)",
-                    )
-                self._folders[basename] = shared.setdefault(folder, folder)
-                if self._name and len(self._folders) > 1:
-                    raise UsageError(
-                        f"the name {self._name} is given to more than one file", remedy="name one file, or give no name"
-                    )
-                yield location
-        self.total = len(self._folders)
+            try:
+                for location in _expand(os.fspath(path)):
+                    if self._is_new(location):
+                        yield location, None
+            except (NotFound, StorageError) as error:
+                failures += 1
+                yield os.fspath(path), error
+        self.total = len(self._folders) + failures
 
-    def _expand(self, path: str) -> Iterator[str]:
-        """Yield the locations of one path; tell where it matches nothing."""
-        if path.startswith("file://"):
-            path = path.removeprefix("file://")
-        try:
-            yield from _needed(path, _remote(path) if "://" in path else _local(os.path.abspath(path)))
-        except BookkeeperError as error:
-            if self._on_error is None:
-                raise
-            self._on_error(path, error)
+    def _is_new(self, location: str) -> bool:
+        """Tell whether the location was not named before; `Conflict` where its name was, of another."""
+        folder, basename = _split(location)
+        other = self._folders.get(basename)
+        if other == folder:
+            return False
+        if other is not None:
+            raise Conflict(
+                f"{basename} is the name of two files: one in {other} and {location}",
+                remedy="declare one of them alone under another name (`--name`)",
+            )
+        if self._name and self._folders:
+            raise UsageError(
+                f"the name {self._name} is given to more than one file", remedy="name one file, or give no name"
+            )
+        self._folders[basename] = self._shared.setdefault(folder, folder)
+        return True
+
+
+def _expand(path: str) -> Iterator[str]:
+    """Return the locations that a path names; `NotFound` where there is none."""
+    path = path.removeprefix("file://")
+    return _needed(path, _remote(path) if "://" in path else _local(os.path.abspath(path)))
 
 
 def _needed(path: str, locations: Iterator[str]) -> Iterator[str]:

@@ -73,11 +73,13 @@ class LocalSource:
 class RemoteSource:
     """A file that fsspec opens; its one cursor is guarded by a lock."""
 
-    __slots__ = ("_lock", "_stream", "name", "size")
+    __slots__ = ("_lock", "_stream", "_system", "name", "size")
 
-    def __init__(self, stream: IO[bytes], name: str, size: int) -> None:
+    def __init__(self, system: Any, path: str, name: str, size: int) -> None:
         self.name, self.size = name, size
-        self._stream, self._lock = stream, threading.Lock()
+        self._system = system  # an archive is closed when the last one to hold its file system lets go
+        self._stream: IO[bytes] = system.open(path, "rb")
+        self._lock = threading.Lock()
 
     def read(self, offset: int, count: int) -> bytes:
         """Return exactly ``count`` bytes at ``offset``."""
@@ -105,7 +107,7 @@ def open_source(location: str | os.PathLike[str]) -> Source:
     size = system.size(path)
     if size is None:
         raise OSError(f"{text}: the storage does not tell its size")
-    return RemoteSource(system.open(path, "rb"), text, int(size))
+    return RemoteSource(system, path, text, int(size))
 
 
 class Cursor:

@@ -77,11 +77,17 @@ def tar(stream: IO[bytes]) -> None:
                 if read != member.size and not member.issparse():
                     raise Fault(member.name, f"{read} of {member.size} bytes are there")
         unpacked: IO[bytes] = archive.fileobj  # type: ignore[assignment]
-        unpacked.seek(archive.offset - 512)
+        unpacked.seek(archive.offset)
         rest = unpacked.read(1024)
         if len(rest) < 1024 or rest.strip(b"\0"):
             raise Fault("tar archive", "its end is missing")
         drain(unpacked)
+
+
+def tar_head(stream: IO[bytes]) -> None:
+    """Read the first member's head."""
+    with tarfile.open(fileobj=stream, mode="r:*") as archive:
+        archive.next()
 
 
 def npy(stream: IO[bytes]) -> None:

@@ -51,7 +51,7 @@ Check = Callable[[IO[bytes], bytes, bool, Found], None]
 def _by_suffix(name: str) -> Check:
     """Return the check of a format; archives of archives are judged from the inside."""
     if name.endswith((".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz")):
-        return _archive("tar archive", (b"",), archives.tar)
+        return _tar
     return _CHECKS.get(Path(name).suffix, _unknown)
 
 
@@ -68,6 +68,13 @@ def _archive(kind: str, magic: tuple[bytes, ...], read: Callable[[IO[bytes]], No
             found.unproved.append(f"the {kind} was not unpacked")
 
     return check
+
+
+def _tar(stream: IO[bytes], beginning: bytes, deep: bool, found: Found) -> None:
+    """A tar archive, packed or not, has no first bytes of its own: its first member tells."""
+    archives.unpack("tar archive", archives.tar_head, stream)
+    stream.seek(0)
+    _archive("tar archive", (b"",), archives.tar)(stream, beginning, deep, found)
 
 
 def _unknown(stream: IO[bytes], beginning: bytes, deep: bool, found: Found) -> None:
