@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import threading
 import uuid
 import zlib
@@ -310,7 +311,9 @@ def test_after_a_sync_a_file_can_be_dropped_from_memory(tmp_path: Path) -> None:
             return
         except OSError as error:
             pytest.skip(f"platform: this file system does not tell what is in memory: {error}")
-        kind = os.popen(f"stat -f -c %T {tmp_path}").read().strip()
+        kind = subprocess.run(
+            ["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=True
+        ).stdout.strip()
         if kind in {"tmpfs", "ramfs"}:
             pytest.skip("platform: this file system is in memory")
         pytest.fail(f"the page was still in memory, on {kind}")
