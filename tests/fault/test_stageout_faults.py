@@ -191,7 +191,7 @@ def test_when_any_system_call_fails_the_error_is_clear_and_nothing_is_half_publi
 
 
 def test_killed_at_random_instants_the_next_process_goes_on(tmp_path: Path) -> None:
-    """Also inside system calls and in the writer's thread, and while a second process publishes the same output."""
+    """Also inside system calls and in the writer's thread."""
     run_helper(
         """
         import time
