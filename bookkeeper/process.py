@@ -109,13 +109,20 @@ class DeliveredFile:
                 return place
             problems.append(f"{place}: {found if isinstance(found, str) else f'{found} bytes, {self.size} declared'}")
             if isinstance(found, int):
-                self.failed(f"changed since it was declared: {problems[-1]}", changed=True)
+                self._unusable(f"changed since it was declared: {problems[-1]}", changed=True)
                 raise FileChanged(f"{self.name} is not what was declared: {problems[-1]}")
         reason = "; ".join(problems) or "it has no location"
-        self.failed(f"cannot be reached: {reason}")
+        self._unusable(f"cannot be reached: {reason}")
         raise StorageError(
             f"{self.name} cannot be reached: {reason}", remedy="`bookkeeper file locate` shows its locations"
         )
+
+    def _unusable(self, reason: str, *, changed: bool = False) -> None:
+        """Fail the file; in a partition, which is whole or not at all, only note it for the roll back."""
+        if self._process.started.partitioned:
+            self.decided(Mark.FAILED, reason=reason, changed=changed)
+        else:
+            self.failed(reason, changed=changed)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[str]:
@@ -145,6 +152,19 @@ class DeliveredFile:
         self.reason, self.changed = reason, changed
         self._process._mark(self, Mark.FAILED)
 
+    def decided(
+        self,
+        mark: Mark,
+        *,
+        entries: int | None = None,
+        bytes: int | None = None,
+        reason: str | None = None,
+        changed: bool = False,
+    ) -> None:
+        """Note what became of the file without a call to the catalog: the manifest, or the roll back, will tell it."""
+        self.entries_read, self.bytes_read, self.reason, self.changed = entries, bytes, reason, changed
+        self._process._advance(self, mark)
+
     def _as_mark(self, mark: Mark) -> FileMark:
         return FileMark(self.id, mark, self.entries_read, self.bytes_read, self.reason, self.changed)
 
@@ -168,6 +188,7 @@ class Process:
         self._outputs: list[OutputRecord] = []
         self._seq = 0
         self._status: Status | None = None
+        self._project_state = "open"
         self._fate = Fate.LIVE
         self._heart: Heart | None = None
         self._on_end = on_end
@@ -221,6 +242,11 @@ class Process:
         return self._status is Status.EXHAUSTED
 
     @property
+    def project_state(self) -> str:
+        """The state of the project as the last `next_files` told it: open, paused or ended."""
+        return self._project_state
+
+    @property
     def fate(self) -> Fate:
         """What this job knows of its process: live, committed or rolled back."""
         return self._fate
@@ -237,7 +263,7 @@ class Process:
         seq, marks, limit = self._seq + 1, self._done, n or self._started.files_per_process
         answer: Delivered = self._call(lambda: self._ledger.next_files(self._key, seq, limit, marks))
         self._seq, self._done = seq, []
-        self._status = answer.status
+        self._status, self._project_state = answer.status, answer.project_state
         if answer.partition is not None:
             self._partition = answer.partition
         files = [DeliveredFile(self, info) for info in answer.files]
@@ -258,6 +284,15 @@ class Process:
             else:
                 threading.Event().wait(pause)
                 pause = min(pause * 1.5, longest)
+
+    def opened_all(self) -> None:
+        """Say, durably, that a command which does not tell begins to read every file that is not decided yet."""
+        files = [file for file in self._files.values() if file.state == "delivered"]
+        marks = [*self._done, *(file._as_mark(Mark.OPENED) for file in files)]
+        self._call(lambda: self._ledger.mark(self._key, marks, durable=True))
+        self._done = []
+        for file in files:
+            self._advance(file, Mark.OPENED)
 
     def _mark(self, file: DeliveredFile, mark: Mark) -> None:
         self._call(lambda: self._ledger.mark(self._key, [*self._done, file._as_mark(mark)]))
@@ -299,13 +334,15 @@ class Process:
         expect: Expect | None = None,
         adopt: bool = False,
         checksum: str | None = None,
+        proof: Validation | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> OutputRecord:
         """Validate a local file, copy it to the destination under a temporary name and prove that it arrived.
 
         ``name`` is the final name with ``{process}`` or ``{partition}`` in it. ``validate`` is a level or a command;
         ``expect`` is ``{"tree": …, "entries": number | "consumed"}``; ``checksum`` is that of the file when the
-        payload ended (taken now where None). May be called several times; changes no state.
+        payload ended (taken now where None); ``proof`` is what an earlier `validate` of it returned, and takes the place
+        of another. May be called several times; changes no state.
         Raises `ValidationError`, `StorageError`, `NotAllowed` (another catalog's destination).
         """
         from bookkeeper import stageout
@@ -319,7 +356,8 @@ class Process:
             expected = checksum or adler32_of(path)
         except OSError as error:
             raise StorageError(f"the output {path} cannot be read: {error.strerror}") from error
-        proof = self.validate(path, validate, expect)
+        if proof is None:
+            proof = self.validate(path, validate, expect)
         self._call(lambda: self._ledger.will_write_to(self._key, place))
         stageout.claim(place, self._started.catalog_id, adopt=adopt)
         if stageout.exists(final):
@@ -339,7 +377,7 @@ class Process:
             size=staged.size,
             checksum=staged.checksum,
             entries=_entries_of(proof, expect),
-            unproved="; ".join(proof.unproved) or None if proof else "not validated",
+            unproved="not validated" if proof is None else "; ".join(proof.unproved) or None,
         )
         self._outputs.append(record)
         return record
@@ -393,7 +431,7 @@ class Process:
         self.publish(stored)
 
     def publish(self, outputs: Sequence[StoredOutput]) -> None:
-        """Bring committed outputs to their final names. Raises the first `StorageError` after trying all."""
+        """Bring committed outputs to their final names; after trying all, raise the first `StorageError` or `NotAllowed`."""
         problems = publish_all(self._ledger, self._key, outputs)
         if problems:
             raise problems[0]
@@ -530,12 +568,12 @@ def start(ledger: Ledger, request: StartProcess) -> Process:
     return Process(ledger, ledger.start_process(request))
 
 
-def publish_all(ledger: Ledger, key: ProcessKey, outputs: Sequence[StoredOutput]) -> list[StorageError]:
+def publish_all(ledger: Ledger, key: ProcessKey, outputs: Sequence[StoredOutput]) -> list[BookkeeperError]:
     """Bring committed outputs to their final names and record it; return what could not be done."""
     from bookkeeper import stageout
 
     done: list[int] = []
-    problems: list[StorageError] = []
+    problems: list[BookkeeperError] = []
     for output in outputs:
         if output.state != "committed":
             continue
@@ -543,7 +581,7 @@ def publish_all(ledger: Ledger, key: ProcessKey, outputs: Sequence[StoredOutput]
         try:
             stageout.publish(record.temp_url, record.final_url, size=record.size, checksum=record.checksum)
             done.append(output.id)
-        except StorageError as error:
+        except (StorageError, NotAllowed) as error:  # a store without atomic rename waits for the catalog's side
             problems.append(error)
             ledger.record(key, [EventRecord("publication.failed", {"output": output.id, "problem": str(error)})])
     if done:
