@@ -102,6 +102,24 @@ def test_a_flipped_byte_in_the_head_of_a_record_is_refused(
                 validate(broken(flipped))
 
 
+def test_a_directory_that_lists_another_head_than_the_record_has_is_refused(
+    small: dict[str, Path], broken: Callable[[bytes], Path]
+) -> None:
+    data = small["zlib"].read_bytes()
+    with open_root(small["zlib"]) as root:
+        keys = [key for _, key in root.listing()]
+    assert len(keys) >= 5
+    for key in keys:
+        head = data[key.seek : key.seek + 18]
+        listed = data.index(head, key.seek + 18) if head in data[key.seek + 18 :] else data.index(head)
+        assert listed != key.seek
+        for place in (3, 9, 17):  # size, size of the content, cycle
+            flipped = bytearray(data)
+            flipped[listed + place] ^= 1
+            with pytest.raises(ValidationError):
+                validate(broken(flipped))
+
+
 @pytest.mark.parametrize("codec", ["zlib", "lzma", "lz4"])
 def test_a_flipped_bit_in_a_checked_basket_is_refused(
     codec: str, small: dict[str, Path], broken: Callable[[bytes], Path]
