@@ -22,24 +22,27 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from bookkeeper import events
 from bookkeeper.catalog import NOW, Database, Tx
 from bookkeeper.errors import FileChanged, UsageError
-from bookkeeper.records import FileRow, checked
+from bookkeeper.records import FileRow, Locations, PlainRow, checked
 from bookkeeper_schema.states import FileState
 
 if TYPE_CHECKING:
     from bookkeeper.records import Record
 
-CHUNK: Final = 10_000
+CHUNK: Final = 1000  # rows: what was just written is still in SQLite's cache when it is asked for
 SHOWN: Final = 5
+SPOOL_IN_MEMORY: Final = 32 << 20  # bytes
 
+# What runs once a file is bound by position: names would cost a tenth of the time.
 _LAST: Final = "SELECT coalesce(max(id), 0) FROM files"
 _INSERT: Final = f"""
 INSERT INTO files (name, size, checksum, entries, tree, trees, metadata, declared_at)
-VALUES (:name, :size, :checksum, :entries, :tree, :trees, :metadata, {NOW})
+VALUES (?, ?, ?, ?, ?, ?, ?, {NOW})
 ON CONFLICT (name) DO NOTHING
 """
-_INSERTED: Final = "SELECT id, name FROM files WHERE id > :last ORDER BY id"
+_INSERTED: Final = "SELECT id FROM files WHERE id > :last ORDER BY id"
+_NAMES_OF_INSERTED: Final = "SELECT name, id FROM files WHERE id > :last"
 _KNOWN: Final = """
-SELECT id, size, checksum, entries, tree, trees, metadata, state FROM files WHERE name = :name
+SELECT id, name, size, checksum, entries, tree, trees, metadata, state FROM files WHERE name = :name
 """
 _RANK: Final = "SELECT count(*) FROM files WHERE id > :first AND id < :id"
 _KEEP_VERSION: Final = f"""
@@ -57,9 +60,11 @@ UPDATE files
    SET checksum = :checksum, entries = :entries, tree = :tree, trees = :trees, metadata = :metadata, state = 'current'
  WHERE id = :id
 """
-_DESCRIPTION: Final = ("checksum", "entries", "tree", "trees")
 _FORGET_LOCATIONS: Final = "DELETE FROM locations WHERE file_id = :id"
-_LOCATE: Final = "INSERT INTO locations (file_id, url) VALUES (:id, :url) ON CONFLICT (file_id, url) DO NOTHING"
+_LOCATE: Final = "INSERT INTO locations (file_id, url) VALUES (?, ?) ON CONFLICT (file_id, url) DO NOTHING"
+
+
+_Chunk = list[tuple[PlainRow, Locations]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def declare(
     Raises `UsageError` for a record that is wrong or contradicts another, `FileChanged` for files that differ from
     the catalogued ones, unless ``update``: then nothing is declared.
     """
-    with tempfile.TemporaryFile() as spool:
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
         chunks = _put_aside(records, spool)
         with database.transaction(durable=True) as tx:
             declaration = _Declaration(tx, update=update)
@@ -98,19 +103,14 @@ def declare(
     return Declared(declaration.new, declaration.unchanged, declaration.updated)
 
 
-def _put_aside(records: Iterable[Record], spool: IO[bytes]) -> Iterator[list[FileRow]]:
-    """Check every record now; return the rows in chunks, held on disk if there is more than one chunk."""
-    rows = (checked(number, record) for number, record in enumerate(records, start=1))
-    chunk = list(islice(rows, CHUNK))
-    if len(chunk) < CHUNK:
-        return iter([chunk])
-    count = 0
-    while chunk:
-        marshal.dump(chunk, spool)
-        count += 1
-        chunk = list(islice(rows, CHUNK))
+def _put_aside(records: Iterable[Record], spool: IO[bytes]) -> Iterator[_Chunk]:
+    """Check every record now; return the rows in chunks, which ``spool`` holds."""
+    numbered = enumerate(records, start=1)
+    lengths = array("q")
+    while chunk := [checked(number, record) for number, record in islice(numbered, CHUNK)]:
+        lengths.append(spool.write(marshal.dumps(chunk)))
     spool.seek(0)
-    return (marshal.load(spool) for _ in range(count))  # noqa: S302 - written by this very call
+    return (marshal.loads(spool.read(length)) for length in lengths)  # noqa: S302 - written by this very call
 
 
 class _Declaration:
@@ -126,64 +126,75 @@ class _Declaration:
         self.numbers_of_new: array[int] = array("q")  # record numbers, in the order of the ids
         self.numbers_of_known: dict[int, int] = {}
 
-    def take(self, rows: list[FileRow]) -> None:
+    def take(self, chunk: _Chunk) -> None:
         """Take in a chunk: insert what is new at once, look at the others one by one."""
         last = self.tx.run(_LAST).fetchone()[0]
-        inserted = self.tx.many(_INSERT, rows)
-        fresh = {name: id for id, name in self.tx.run(_INSERTED, {"last": last})} if inserted else {}
-        self.tx.many(_LOCATE, _locations_of(rows, fresh))
-        for number, row in enumerate(rows, start=self.taken + 1):
-            if fresh.pop(row["name"], None) is not None:
-                self.numbers_of_new.append(number)
-            else:
-                self._meet(number, row)
+        inserted = self.tx.many(_INSERT, [row for row, _ in chunk])
+        if inserted == len(chunk):  # then the ids are in the order of the rows
+            ids = self.tx.run(_INSERTED, {"last": last})
+            self.numbers_of_new.extend(range(self.taken + 1, self.taken + 1 + inserted))
+            self.tx.many(_LOCATE, [(id, url) for (id,), (_, urls) in zip(ids, chunk, strict=True) for url in urls])
+        else:
+            self._take_mixed(chunk, dict(self.tx.run(_NAMES_OF_INSERTED, {"last": last}).fetchall()))
         self.new += inserted
-        self.taken += len(rows)
+        self.taken += len(chunk)
 
-    def _meet(self, number: int, row: FileRow) -> None:
+    def _take_mixed(self, chunk: _Chunk, new: dict[str, int]) -> None:
+        for number, (row, locations) in enumerate(chunk, start=self.taken + 1):
+            id = new.pop(row[0], None)
+            if id is None:
+                self._meet(number, FileRow(*row), locations)
+            else:
+                self.numbers_of_new.append(number)
+                self._locate(id, locations)
+
+    def _meet(self, number: int, row: FileRow, locations: Locations) -> None:
         """Take in a record of a file that is in the catalog."""
-        known = _Known(*self.tx.run(_KNOWN, {"name": row["name"]}).fetchone())
+        known = _Known(*self.tx.run(_KNOWN, {"name": row.name}).fetchone())
         earlier = self._earlier_number(known.id)
         content = known.content_differences(row)
         differences = [*content, *known.description_differences(row)]
         if differences and earlier is not None:
             raise UsageError(
-                f"records {earlier} and {number} are both called {row['name']} and differ: {', '.join(differences)};"
+                f"records {earlier} and {number} are both called {row.name} and differ: {', '.join(differences)};"
                 " nothing was declared",
                 remedy="give each file a name of its own, or leave one of the records out",
             )
         if differences and not self.update:
             self.changes += 1
             if len(self.changed) < SHOWN:
-                self.changed[row["name"]] = ", ".join(differences)
+                self.changed[row.name] = ", ".join(differences)
         elif content:
-            self._replace(known, row)
+            self._replace(known, row, locations)
         else:
-            self._describe(known, row)
+            self._describe(known, row, locations)
         if earlier is None:
             self.numbers_of_known[known.id] = number
             changed = bool(differences) or known.retired
             self.updated += changed
             self.unchanged += not changed
 
-    def _replace(self, known: _Known, row: FileRow) -> None:
+    def _replace(self, known: _Known, row: FileRow, locations: Locations) -> None:
         self.tx.run(_KEEP_VERSION, {"id": known.id})
         self.tx.run(_REPLACE, known.replaced_by(row))
-        if row["locations"]:
+        if locations:
             self.tx.run(_FORGET_LOCATIONS, {"id": known.id})
-        self._finish(known, row)
+        self._finish(known, locations)
 
-    def _describe(self, known: _Known, row: FileRow) -> None:
+    def _describe(self, known: _Known, row: FileRow, locations: Locations) -> None:
         described = known.completed_by(row)
         if known.retired or described != known._asdict():
             self.tx.run(_DESCRIBE, described)
-        self._finish(known, row)
+        self._finish(known, locations)
 
-    def _finish(self, known: _Known, row: FileRow) -> None:
-        if row["locations"]:
-            self.tx.many(_LOCATE, [{"id": known.id, "url": url} for url in row["locations"]])
+    def _finish(self, known: _Known, locations: Locations) -> None:
+        self._locate(known.id, locations)
         if known.retired:
             events.record(self.tx, "file.restored", file=known.id)
+
+    def _locate(self, id: int, locations: Locations) -> None:
+        if locations:
+            self.tx.many(_LOCATE, [(id, url) for url in locations])
 
     def _earlier_number(self, id: int) -> int | None:
         if id <= self.first:
@@ -196,6 +207,7 @@ class _Known(NamedTuple):
     """A file as it stands in the catalog; ``trees`` and ``metadata`` are JSON."""
 
     id: int
+    name: str
     size: int
     checksum: str | None
     entries: int | None
@@ -211,29 +223,29 @@ class _Known(NamedTuple):
     def content_differences(self, row: FileRow) -> list[str]:
         """Say in words how size and checksum differ."""
         return _differences(
-            [("size", self.size, row["size"]), ("checksum", self.checksum, row["checksum"])],
+            [("size", self.size, row.size), ("checksum", self.checksum, row.checksum)],
         )
 
     def description_differences(self, row: FileRow) -> list[str]:
         """Say in words what the record says otherwise; what only one of both says is no difference."""
-        known, given = _values(self.metadata), _values(row["metadata"])
+        known, given = _values(self.metadata), _values(row.metadata)
         return _differences(
             [
-                ("entries", self.entries, row["entries"]),
-                ("tree", self.tree, row["tree"]),
-                ("trees", _values(self.trees) or None, _values(row["trees"]) or None),
+                ("entries", self.entries, row.entries),
+                ("tree", self.tree, row.tree),
+                ("trees", _values(self.trees) or None, _values(row.trees) or None),
                 *((key, known.get(key), value) for key, value in given.items()),
             ]
         )
 
     def replaced_by(self, row: FileRow) -> dict[str, Any]:
         """Return the parameters of the file with the record's content; only keys of metadata outlive the old one."""
-        return {**row, "id": self.id, "metadata": _merged(self.metadata, row["metadata"])}
+        return row._asdict() | {"id": self.id, "metadata": _merged(self.metadata, row.metadata)}
 
     def completed_by(self, row: FileRow) -> dict[str, Any]:
         """Return the parameters of the file with what the record says, and otherwise what is known."""
-        said = {field: row[field] for field in _DESCRIPTION if row[field] is not None}
-        return {**self._asdict(), **said, "metadata": _merged(self.metadata, row["metadata"])}
+        said = {field: value for field, value in row._asdict().items() if value is not None}
+        return self._asdict() | said | {"metadata": _merged(self.metadata, row.metadata)}
 
 
 def _differences(pairs: Iterable[tuple[str, Any, Any]]) -> list[str]:
@@ -260,13 +272,6 @@ def _merged(known: str | None, given: str | None) -> str | None:
     if known is None or given is None or known == given:
         return known or given
     return json.dumps({**json.loads(known), **json.loads(given)}, ensure_ascii=False, separators=(",", ":"))
-
-
-def _locations_of(rows: Iterable[FileRow], ids: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        if row["locations"] and row["name"] in ids:
-            for url in row["locations"]:
-                yield {"id": ids[row["name"]], "url": url}
 
 
 def _file_changed(changed: Mapping[str, str], count: int) -> FileChanged:
