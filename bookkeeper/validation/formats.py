@@ -7,26 +7,17 @@ import json
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from bookkeeper.errors import ValidationError
 from bookkeeper.rootfile.source import Fault
 from bookkeeper.validation import archives
+from bookkeeper.validation.found import Found
 
 CHUNK = 1 << 20
 _JSON_WHOLE = 1 << 26
 _PAGE = (b"<!doctype html", b"<html")
-
-
-@dataclass(slots=True)
-class Found:
-    """Entries by tree, what was proved, and what could not be, in words."""
-
-    entries: dict[str, int] = field(default_factory=dict)
-    checks: list[str] = field(default_factory=list)
-    unproved: list[str] = field(default_factory=list)
 
 
 def prove_format(name: str, deep: bool) -> Found:

@@ -11,8 +11,7 @@ from bookkeeper.errors import UsageError, ValidationError
 from bookkeeper.rootfile import main_tree, open_root, prove, trees_of
 from bookkeeper.rootfile.door import reason
 from bookkeeper.rootfile.source import Fault
-from bookkeeper.validation.command import run_command
-from bookkeeper.validation.formats import Found, prove_format
+from bookkeeper.validation.found import Found
 
 LEVELS = ("quick", "deep")
 
@@ -65,8 +64,10 @@ def validate(
     name = os.fspath(path)
     size = _size(name)
     deep = level == "deep" and command is None
-    found = _prove_root(name, deep, threads) if Path(name).suffix.lower() == ".root" else prove_format(name, deep)
+    found = _prove_root(name, deep, threads) if Path(name).suffix.lower() == ".root" else _prove_other(name, deep)
     if command is not None:
+        from bookkeeper.validation.command import run_command
+
         run_command(command, name, timeout)
         found.checks.append(f"`{command[0]}` accepted it")
     if wanted:
@@ -101,6 +102,13 @@ def _prove_root(name: str, deep: bool, threads: int) -> Found:
         ["it ends where its header claims", "its directories and the descriptions of its trees are readable"],
         ["the content of records, baskets and pages was not read"],
     )
+
+
+def _prove_other(name: str, deep: bool) -> Found:
+    """Prove a file of another format; its libraries are loaded only for it."""
+    from bookkeeper.validation.formats import prove_format
+
+    return prove_format(name, deep)
 
 
 def _expectation(expect: Mapping[str, object] | None) -> tuple[str | None, int | None] | None:
