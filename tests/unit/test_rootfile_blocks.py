@@ -108,3 +108,16 @@ def test_the_head_of_an_object_is_the_beginning_of_the_whole(written) -> None:
         data = _header(letters, body, len(CONTENT)) + body
         head = blocks.head(written(data), 0, len(data), len(CONTENT), 100, "object")
         assert head[:100] == CONTENT[:100]
+
+
+def test_zlib_is_judged_the_same_without_isal(written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_isal", lambda: None)
+    body = zlib.compress(CONTENT)
+    data = _header(b"ZL", body, len(CONTENT)) + body
+    assert blocks.load(written(data), 0, len(data), len(CONTENT), "object") == CONTENT
+    for claimed, place in [(len(CONTENT) - 1, 0), (len(CONTENT) + 1, 0), (len(CONTENT), -1), (len(CONTENT), -20)]:
+        broken = bytearray(_header(b"ZL", body, claimed) + body)
+        if place:
+            broken[place] ^= 0x10
+        with pytest.raises(Fault, match="zlib block"):
+            blocks.prove(written(bytes(broken)), 0, len(broken), claimed, "object")
