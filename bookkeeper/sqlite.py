@@ -241,6 +241,15 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def use_wal(path: Path) -> None:
+    """Let a database write ahead, as a catalog must and a backup does not."""
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+
+
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a catalog for reading only, by every means SQLite has: the open mode, ``query_only`` and an authorizer.
 

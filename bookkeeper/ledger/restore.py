@@ -11,12 +11,16 @@ from typing import Final
 from bookkeeper.catalog import NOW, Database, Tx
 from bookkeeper.events import record
 from bookkeeper.ledger.giveback import fence
+from bookkeeper.sqlite import use_wal
 
 STAMP: Final = f"UPDATE catalog SET stamped_at = {NOW}"
 
 RAISE: Final = "UPDATE catalog SET epoch = epoch + 1, stamped_at = NULL WHERE stamped_at IS NOT NULL RETURNING epoch"
 
 WHO: Final = "SELECT uuid, epoch FROM catalog"
+
+RESTORED: Final = "the catalog was restored from a backup"
+"""Why the processes of the old time line were rolled back: in the original they may have gone on."""
 
 LIVE: Final = "SELECT id FROM processes WHERE state IN ('active', 'staged')"
 
@@ -25,9 +29,7 @@ def raise_epoch(tx: Tx) -> tuple[str, int]:
     """Put a stamped catalog to use; return its UUID and epoch. Another opener may have done it already."""
     row = tx.run(RAISE).fetchone()
     if row is not None:
-        fenced = sum(
-            fence(tx, process, "the catalog was restored from a backup") for (process,) in tx.run(LIVE).fetchall()
-        )
+        fenced = sum(fence(tx, process, RESTORED) for (process,) in tx.run(LIVE).fetchall())
         record(tx, "catalog.restored", {"epoch": row[0], "fenced": fenced})
     uuid, epoch = tx.run(WHO).fetchone()
     return uuid, epoch
@@ -36,6 +38,7 @@ def raise_epoch(tx: Tx) -> tuple[str, int]:
 def put_to_use(database: Database) -> None:
     """Make a backup a catalog of its own time line before anything else is written to it."""
     if database.stamped:
+        use_wal(database.path)
         with database.transaction(durable=True) as tx:
             database.id, database.epoch = raise_epoch(tx)
         database.stamped = False

@@ -1,0 +1,98 @@
+"""Prove what a catalog says of itself: the database is whole, and no invariant is broken.
+
+Every query is one statement, which sees one moment: jobs at work do not disturb it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bookkeeper import sqlite
+from bookkeeper.catalog import NOW, Database
+from bookkeeper.check.finding import Finding, Progress, about
+from bookkeeper_schema import invariants
+
+BROKEN: Final = (
+    "the catalog contradicts itself: stop the jobs, copy it with `bookkeeper backup`, and report it; "
+    "a backup from before may be the way back"
+)
+
+UNFINISHED: Final = (
+    (
+        "live-processes",
+        "processes are at work",
+        "they end by themselves; `bookkeeper status` shows them",
+        f"""SELECT 'process ' || id || COALESCE(' on ' || node, '') FROM processes
+             WHERE state IN ('active', 'staged') AND lease_until >= {NOW} ORDER BY id""",
+    ),
+    (
+        "expired-leases",
+        "processes have not been heard of for longer than their lease",
+        "the next process that starts, or asks for files, rolls them back",
+        f"""SELECT 'process ' || id || COALESCE(' on ' || node, '') FROM processes
+             WHERE state IN ('active', 'staged') AND lease_until < {NOW} ORDER BY id""",
+    ),
+    (
+        "revoking-processes",
+        "processes are half reopened: their files count until their objects are gone",
+        "`bookkeeper check --repair`, or the same `bookkeeper project reopen` again, goes on",
+        "SELECT 'process ' || id || ': ' || reason FROM processes WHERE state = 'revoking' ORDER BY id",
+    ),
+)
+
+
+@contextlib.contextmanager
+def reader(database: Database) -> Iterator[sqlite3.Connection]:
+    """Open a connection that reads everything, also what `Database.rows` hides, and writes nothing."""
+    try:
+        with contextlib.closing(sqlite.connect(database.path)) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            connection.row_factory = sqlite3.Row
+            yield connection
+    except sqlite3.Error as error:
+        raise sqlite.translate(error, database.path) from error
+
+
+def damage(connection: sqlite3.Connection, path: Path, *, full: bool) -> Iterator[Finding]:
+    """Find damage to the database itself, and references to what is not there."""
+    rows = connection.execute("PRAGMA integrity_check" if full else "PRAGMA quick_check").fetchall()
+    yield from about(
+        "violation",
+        "damaged-database",
+        f"the database {path} is damaged (nothing else was looked at)",
+        (str(row[0]) for row in rows if row[0] != "ok"),
+        "restore the newest backup, then `bookkeeper check`; find out what the disk did",
+    )
+    yield from about(
+        "violation",
+        "dangling-reference",
+        "rows refer to what is not there",
+        (
+            f"a row of {row['table']} to {row['parent']}"
+            for row in connection.execute("PRAGMA foreign_key_check").fetchall()
+        ),
+        BROKEN,
+    )
+
+
+def broken_invariants(connection: sqlite3.Connection, on_progress: Progress) -> Iterator[Finding]:
+    """Find every thing that breaks an invariant."""
+    every = invariants.load()
+    for number, invariant in enumerate(every, 1):
+        words = f"This does not hold: {invariant.words.rstrip('.')}"
+        things = (str(row[0]) for row in connection.execute(invariant.query))
+        yield from about("violation", invariant.code, words, things, BROKEN)
+        on_progress("invariants", number, len(every))
+
+
+def unfinished(connection: sqlite3.Connection, *, stamped: bool) -> Iterator[Finding]:
+    """Note what is under way."""
+    for code, words, remedy, query in UNFINISHED:
+        yield from about("note", code, words, (str(row[0]) for row in connection.execute(query)), remedy)
+    if stamped:
+        message = "this catalog is a backup that was not put to use"
+        yield Finding("note", "unused-backup", message, "the first command that writes puts it to use")

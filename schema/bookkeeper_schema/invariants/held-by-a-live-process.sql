@@ -1,0 +1,8 @@
+-- A held file is held by a live process of its request that was given it.
+SELECT 'file ' || l.file_id || ' of request ' || l.request_id || ', held by process ' || COALESCE(l.process_id, 0) AS thing
+  FROM ledger l
+ WHERE l.state = 'held'
+   AND NOT EXISTS (SELECT 1 FROM deliveries d
+                     JOIN processes p ON p.id = d.process_id
+                    WHERE d.process_id = l.process_id AND d.file_id = l.file_id
+                      AND p.request_id = l.request_id AND p.state IN ('active', 'staged'))
