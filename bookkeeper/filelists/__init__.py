@@ -1,0 +1,5 @@
+"""Lists of files as people and programs write them: JSON, JSON lines, CSV, TSV, or a plain text of paths."""
+
+from bookkeeper.filelists.reading import FORMATS, names, read
+
+__all__ = ["FORMATS", "names", "read"]
