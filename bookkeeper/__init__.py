@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from bookkeeper.process import DeliveredFile, Process
-    from bookkeeper.scan import FileRecord, scan
+    from bookkeeper.scanning import FileRecord, scan
     from bookkeeper.validation import Validation, validate
 
     __version__: str
@@ -49,7 +49,7 @@ _HOMES = {
         "ValidationError",
     ),
     "bookkeeper.process": ("DeliveredFile", "Process"),
-    "bookkeeper.scan": ("FileRecord", "scan"),
+    "bookkeeper.scanning": ("FileRecord", "scan"),
     "bookkeeper.validation": ("Validation", "validate"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -88,7 +88,6 @@ def __getattr__(name: str) -> Any:
         return version("sam-bookkeeper")
     if name in _HOME_OF:
         value = getattr(importlib.import_module(_HOME_OF[name]), name)
-        # `scan` is also the name of a submodule: the function is what the package means by it
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """What a file may be declared as: one record, checked and in the form that the catalog holds.
 
-A record is a mapping, or an object with these attributes (`bookkeeper.scan.FileRecord`):
+A record is a mapping, or an object with these attributes (`bookkeeper.scanning.FileRecord`):
 
 =============  ======================================================================================
 ``name``       logical name: 1 to 1000 characters, no control characters, no ``/`` at its ends
@@ -29,7 +29,7 @@ from bookkeeper.errors import UsageError
 from bookkeeper.query.language import NO_CHARACTER, check_key
 
 if TYPE_CHECKING:
-    from bookkeeper.scan import FileRecord
+    from bookkeeper.scanning import FileRecord
 
     Record = FileRecord | Mapping[str, Any]
 

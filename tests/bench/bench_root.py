@@ -30,7 +30,7 @@ def rows() -> Iterator[Row]:
 
 def _scan(folder: Path) -> Row:
     """Scan without checksums: entries of every tree, against opening each file and asking each tree."""
-    from bookkeeper.scan import scan
+    from bookkeeper.scanning import scan
 
     files = root_files()
     if not files:

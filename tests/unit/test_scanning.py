@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bookkeeper.errors import BookkeeperError, Conflict, NotFound, UsageError, ValidationError
-from bookkeeper.scan import FileRecord, scan
+from bookkeeper.scanning import FileRecord, scan
 from rootfiles import make_small, real_entries, root_files
 
 
@@ -216,6 +216,6 @@ def test_paths_stream(folder: Path) -> None:
 
 
 def test_uproot_is_not_loaded(small: Path) -> None:
-    code = "import sys; from bookkeeper.scan import scan; list(scan(sys.argv[1:])); print('uproot' in sys.modules)"
+    code = "import sys; from bookkeeper.scanning import scan; list(scan(sys.argv[1:])); print('uproot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(small)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
