@@ -9,7 +9,7 @@ import contextlib
 import re
 import sqlite3
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +64,15 @@ class Database:
         ``durable``: on disk before the block is left. Leaving by an exception rolls back.
         """
         return self._pool.writer(durable=durable)
+
+    @contextlib.contextmanager
+    def sole_publisher(self) -> Iterator[bool]:
+        """Hold, for a block, what only one side may have: publishing to, and revoking from, stores without rename.
+
+        A lock file of the kernel's: whoever is killed lets go of it.
+        """
+        with sqlite.exclusively(self.path.with_name(f"{self.path.name}.publish.lock")):
+            yield True
 
     def rows(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Return the rows of one query, read-only whatever it says. Raises `QueryError`."""

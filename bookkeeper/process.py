@@ -109,15 +109,15 @@ class DeliveredFile:
                 return place
             problems.append(f"{place}: {found if isinstance(found, str) else f'{found} bytes, {self.size} declared'}")
             if isinstance(found, int):
-                self._unusable(f"changed since it was declared: {problems[-1]}", changed=True)
+                self.unusable(f"changed since it was declared: {problems[-1]}", changed=True)
                 raise FileChanged(f"{self.name} is not what was declared: {problems[-1]}")
         reason = "; ".join(problems) or "it has no location"
-        self._unusable(f"cannot be reached: {reason}")
+        self.unusable(f"cannot be reached: {reason}")
         raise StorageError(
             f"{self.name} cannot be reached: {reason}", remedy="`bookkeeper file locate` shows its locations"
         )
 
-    def _unusable(self, reason: str, *, changed: bool = False) -> None:
+    def unusable(self, reason: str, *, changed: bool = False) -> None:
         """Fail the file; in a partition, which is whole or not at all, only note it for the roll back."""
         if self._process.started.partitioned:
             self.decided(Mark.FAILED, reason=reason, changed=changed)
@@ -568,20 +568,35 @@ def start(ledger: Ledger, request: StartProcess) -> Process:
     return Process(ledger, ledger.start_process(request))
 
 
-def publish_all(ledger: Ledger, key: ProcessKey, outputs: Sequence[StoredOutput]) -> list[BookkeeperError]:
+def publish_all(ledger: Ledger, key: ProcessKey, outputs: Sequence[StoredOutput]) -> list[StorageError]:
     """Bring committed outputs to their final names and record it; return what could not be done."""
+    waiting = [output for output in outputs if output.state == "committed"]
+    local = [output for output in waiting if "://" not in output.record.final_url]
+    problems = _publish(ledger, key, local, exclusive=False)
+    if len(local) < len(waiting):  # no atomic rename there: one publisher at a time, and only what still counts
+        with ledger.sole_publisher() as sole:
+            if sole:
+                ids = {output.id for output in waiting} - {output.id for output in local}
+                remote = [output for output in ledger.to_publish(key) if output.id in ids]
+                problems += _publish(ledger, key, remote, exclusive=True)
+    return problems
+
+
+def _publish(
+    ledger: Ledger, key: ProcessKey, outputs: Sequence[StoredOutput], *, exclusive: bool
+) -> list[StorageError]:
     from bookkeeper import stageout
 
     done: list[int] = []
-    problems: list[BookkeeperError] = []
+    problems: list[StorageError] = []
     for output in outputs:
-        if output.state != "committed":
-            continue
         record = output.record
         try:
-            stageout.publish(record.temp_url, record.final_url, size=record.size, checksum=record.checksum)
+            stageout.publish(
+                record.temp_url, record.final_url, size=record.size, checksum=record.checksum, exclusive=exclusive
+            )
             done.append(output.id)
-        except (StorageError, NotAllowed) as error:  # a store without atomic rename waits for the catalog's side
+        except StorageError as error:
             problems.append(error)
             ledger.record(key, [EventRecord("publication.failed", {"output": output.id, "problem": str(error)})])
     if done:

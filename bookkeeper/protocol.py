@@ -10,6 +10,7 @@ rolled back is `Fenced`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -259,6 +260,13 @@ class Ledger(Protocol):
 
     def fate(self, key: ProcessKey) -> Fate:
         """Tell what became of the process. Raises `NotFound` only."""
+        ...
+
+    def sole_publisher(self) -> AbstractContextManager[bool]:
+        """Tell, for the length of a block, whether this side alone publishes to stores that cannot rename atomically.
+
+        Reopening a process excludes such publishers, so what they find committed stays so while the block lasts.
+        """
         ...
 
     def close(self) -> None:

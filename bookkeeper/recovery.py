@@ -93,33 +93,13 @@ def reopen(
     with sole_publisher(database):
         with database.transaction(durable=True) as tx:
             doomed = outputs.begin_reopen(tx, process, requests.find(tx, project).request, reason.strip())
+        with database.sole_publisher():
         for output in doomed:
             on_step(output.record.final_url)
             stageout.discard(output.record.temp_url)
             stageout.remove_final(output.record.final_url, checksum=output.record.checksum)
         with database.transaction(durable=True) as tx:
             return outputs.finish_reopen(tx, process)
-
-
-@contextlib.contextmanager
-def sole_publisher(database: Database) -> Iterator[None]:
-    """Hold the catalog's one right to place or take back objects; others wait, and a kill gives it back.
-
-    Where a storage has no rename that never replaces, publication is a copy: without this, a copy under way would
-    complete after `reopen` had seen its object absent.
-    """
-    try:
-        database.folder.mkdir(exist_ok=True)
-        lock = os.open(database.folder / "publish.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise CatalogError(
-            f"{database.folder}: {error.strerror}", remedy="check the permissions of the catalog's folder"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def published(database: Database, project: str) -> Iterator[dict[str, Any]]:

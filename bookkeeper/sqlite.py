@@ -15,7 +15,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -99,6 +99,8 @@ def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
         return CatalogError(f"{path} cannot be opened ({error})", remedy="check the path and its permissions")
     if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return CatalogError(f"{path} is no sound SQLite database ({error})", remedy="restore the backup")
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return UsageError(f"{path} refuses this ({error}); nothing was changed")
     if code == sqlite3.SQLITE_IOERR:
         return CatalogError(
             f"{path}: the disk failed ({error})", remedy="check the disk; the last transaction was not made"
@@ -166,13 +168,26 @@ class Writer:
             raise translate(failure, self._path) from failure
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
-        if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+        if isinstance(error, sqlite3.Error):
             raise translate(error, self._path) from error
+        if isinstance(error, OverflowError):
+            raise UsageError(f"a number is too large for {self._path}; nothing was changed") from error
 
     def close(self) -> None:
         """Close the connection and the queue's file."""
         self._connection.close()
         os.close(self._lock)
+
+
+@contextlib.contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path`` for a block; wait for whoever has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Pool:
