@@ -122,6 +122,8 @@ def _syntax_error(text: str, error: UnexpectedInput) -> QueryError:
     accepted = set(error.accepts or error.expected)
     if "NUMBER" in accepted:
         accepted.discard("STRING")
+    if accepted <= {"RPAR", "$END"}:  # the parser went over the end of a comparison already
+        accepted |= {"_AND", "_OR"}
     words = "expected " + " or ".join(word for name, word in _EXPECTED.items() if name in accepted)
     if error.token.type == "$END":
         return error_at(text, len(text.rstrip()), words)
