@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bookkeeper.catalog import Database
-from bookkeeper.errors import CatalogError, UsageError
+from bookkeeper.errors import UsageError
 from bookkeeper.ledger import outputs, requests
 
 UNCOMMITTED: Final = """
@@ -90,10 +87,9 @@ def reopen(
 
     if not reason.strip():
         raise UsageError("reopening needs a reason", remedy="--reason tells those who come later why")
-    with sole_publisher(database):
+    with database.sole_publisher():
         with database.transaction(durable=True) as tx:
             doomed = outputs.begin_reopen(tx, process, requests.find(tx, project).request, reason.strip())
-        with database.sole_publisher():
         for output in doomed:
             on_step(output.record.final_url)
             stageout.discard(output.record.temp_url)

@@ -54,7 +54,7 @@ def publish_pending(database: Database, on_step: Step = lambda _: None) -> Itera
 
     The only publisher at a time on the catalog's side: what makes it safe behind URLs without an atomic rename.
     """
-    with recovery.sole_publisher(database):
+    with database.sole_publisher():
         for row in database.rows(TO_PUBLISH):
             on_step(f"publish {row['final_url']}")
             try:
