@@ -1,0 +1,122 @@
+"""What commands print, kept beside the catalog: ``logs/<process>.out`` and ``.err``, each capped in size.
+
+Of a long log the first half and the last half of the cap are kept, with a line between them that says how much is
+missing. While it grows the file may be half as long again; whoever follows it (``tail -f``) sees every line at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bookkeeper.catalog import Database
+from bookkeeper.errors import NotFound, StorageError
+
+CAP: Final = 1 << 20
+"""Bytes of each stream that are kept, unless a job says otherwise."""
+
+_DROPPED: Final = "\n[... {} bytes were not kept ...]\n"
+_IS_DROPPED: Final = re.compile(r"\n\[\.\.\. \d+ bytes were not kept \.\.\.\]\n")
+
+
+class Log(NamedTuple):
+    """What a process printed; ``truncated`` tells whether a part of it was not kept."""
+
+    stdout: str
+    stderr: str
+    truncated: bool
+
+
+def folder(database: Database) -> Path:
+    """Return where the logs of a catalog lie."""
+    return database.folder / "logs"
+
+
+def paths(database: Database, process_id: int) -> tuple[Path, Path]:
+    """Return the files of a process's standard output and standard error."""
+    return folder(database) / f"{process_id}.out", folder(database) / f"{process_id}.err"
+
+
+def read(database: Database, process_id: int) -> Log:
+    """Return what the command of a process printed. Raises `NotFound` where nothing was kept."""
+    texts: list[str | None] = []
+    for path in paths(database, process_id):
+        try:
+            texts.append(path.read_text(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
+            texts.append(None)
+    if texts == [None, None]:
+        known = database.one("SELECT node FROM processes WHERE id = :id", {"id": process_id})
+        if known is None:
+            raise NotFound(
+                f"there is no process {process_id}", remedy="`bookkeeper status PROJECT` names the last ones"
+            )
+        raise NotFound(
+            f"nothing was kept of process {process_id}" + (f", which ran on {known['node']}" if known["node"] else ""),
+            remedy="it ran no command, or its logs are on that node",
+        )
+    stdout, stderr = (text or "" for text in texts)
+    return Log(stdout, stderr, any(_IS_DROPPED.search(text or "") for text in texts))
+
+
+class CappedLog:
+    """A file that keeps the beginning and the end of what is written to it.
+
+    A disk that takes no more is no reason to stop a command: what cannot be written is counted among the bytes that
+    were not kept.
+    """
+
+    def __init__(self, path: Path, cap: int = CAP) -> None:
+        self._half = max(cap // 2, 1)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise StorageError(f"the log {path} cannot be written: {error.strerror}") from error
+        self._total = 0  # bytes that came
+        self._start = self._half  # where the tail begins in the file
+        self._end = 0  # where the file ends
+        self._lost = 0  # bytes of the tail that are no longer, or never were, in the file
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._total += len(data)
+        try:
+            self._append(data)
+            if self._end - self._start > 2 * self._half:
+                self._compact()
+        except OSError:
+            self._lost += len(data)
+
+    def tail(self, size: int = 4096) -> str:
+        """Return the end of what is kept."""
+        return os.pread(self._descriptor, size, max(0, self._end - size)).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Bring the file to its final size."""
+        if self._descriptor < 0:
+            return
+        with contextlib.suppress(OSError):  # on a full disk the log lacks the line about what is missing
+            if self._end - self._start > self._half or self._lost:
+                self._compact()
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _append(self, data: bytes) -> None:
+        written = os.pwrite(self._descriptor, data, self._end)
+        self._end += written
+        self._lost += len(data) - written
+
+    def _compact(self) -> None:
+        """Keep only the last half of the cap behind the head, and say how much is missing between."""
+        kept = os.pread(self._descriptor, self._half, max(self._end - self._half, min(self._start, self._end)))
+        head = min(self._half, self._end)
+        marker = _DROPPED.format(self._total - head - len(kept)).encode()
+        os.ftruncate(self._descriptor, head)
+        self._end = head
+        self._append(marker)
+        self._start = self._end
+        self._append(kept)

@@ -1,0 +1,124 @@
+"""What a worker is told to do, and what it says became of it. Both go through JSON, from one process to another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from bookkeeper.errors import Fenced, NothingToDo, Paused, RolledBack, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One output of a job.
+
+    ``name`` is the final name with ``{process}`` or ``{partition}`` in it; ``destination`` a folder or URL;
+    ``validate`` a level (``deep``, ``quick``) or a command with ``{path}``; ``expect`` is
+    ``{"tree": …, "entries": number | "consumed"}``; ``optional`` allows that the command writes none.
+    """
+
+    name: str
+    destination: str
+    key: str | None = None
+    validate: str | tuple[str, ...] = "deep"
+    expect: Mapping[str, Any] | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One process to run: which project, which command, and how.
+
+    ``command`` has placeholders (``bookkeeper.worker.command``); ``workdir`` is its working folder, an absolute path.
+    ``lease`` is in seconds; None takes the project's, as does ``files_per_process``. ``wait``: wait while others hold
+    the files that are left. ``grace`` is how many seconds the command has between being told to stop and being killed.
+    """
+
+    project: str
+    command: tuple[str, ...]
+    workdir: str
+    outputs: tuple[OutputSpec, ...] = ()
+    files_per_process: int | None = None
+    partition: int | None = None
+    lease: float | None = None
+    stage_inputs: bool = False
+    allow_entries_mismatch: bool = False
+    adopt: bool = False
+    node: str | None = None
+    executor: str | None = None
+    job_id: str | None = None
+    wait: bool = True
+    grace: float = 10.0
+    log_cap: int = 1 << 20
+
+    def as_json(self) -> str:
+        """Return the job as one line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Return the job that a line of JSON describes. Raises `UsageError`."""
+        try:
+            given = json.loads(text)
+            outputs = [OutputSpec(**{**one, "validate": _hashable(one["validate"])}) for one in given.pop("outputs")]
+            return cls(**{**given, "command": tuple(given["command"]), "outputs": tuple(outputs)})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UsageError(f"this is no job: {error}", remedy="a job is what `bookkeeper submit` writes") from error
+
+
+COMMITTED: Final = "committed"
+ROLLED_BACK: Final = "rolled_back"
+NOTHING: Final = "nothing"
+FENCED: Final = "fenced"
+PAUSED: Final = "paused"
+
+_EXIT_CODES: Final = {
+    COMMITTED: 0,
+    ROLLED_BACK: RolledBack.exit_code,
+    NOTHING: NothingToDo.exit_code,
+    FENCED: Fenced.exit_code,
+    PAUSED: Paused.exit_code,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a process.
+
+    ``fate`` is committed, rolled_back, nothing (no file was left), fenced (rolled back from outside) or paused.
+    ``files`` were given to it, ``consumed`` of them count, with ``entries`` in all where these are known. ``outputs``
+    are final addresses. ``code`` is the payload's exit code, negative the signal that ended it, None if it never ran.
+    ``step`` is the step that failed.
+    """
+
+    fate: str
+    process_id: int | None = None
+    reason: str = ""
+    files: int = 0
+    consumed: int = 0
+    entries: int = 0
+    outputs: tuple[str, ...] = ()
+    code: int | None = None
+    step: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the worker: 0 committed, 7 fenced, 11 paused, 12 nothing to do, 13 rolled back."""
+        return _EXIT_CODES[self.fate]
+
+    def as_json(self) -> str:
+        """Return the outcome as one line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that a mapping describes."""
+        known = {field.name for field in fields(cls)}
+        chosen = {name: value for name, value in given.items() if name in known}
+        return cls(**{**chosen, "outputs": tuple(chosen.get("outputs", ()))})
+
+
+def _hashable(validate: str | Sequence[str]) -> str | tuple[str, ...]:
+    return validate if isinstance(validate, str) else tuple(validate)

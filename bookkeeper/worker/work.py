@@ -1,0 +1,344 @@
+"""Run one process from its start to its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bookkeeper import logs
+from bookkeeper.catalog import Database
+from bookkeeper.checksums import adler32_of
+from bookkeeper.errors import (
+    BookkeeperError,
+    CatalogError,
+    Fenced,
+    NotAllowed,
+    Paused,
+    RolledBack,
+    StorageError,
+    UsageError,
+    ValidationError,
+)
+from bookkeeper.ledger import SqlLedger
+from bookkeeper.process import DeliveredFile, Process, new_nonce, start
+from bookkeeper.protocol import Fate, Mark, StartProcess
+from bookkeeper.worker import command, inputs, job, payload, report
+from bookkeeper.worker.job import Job, Outcome, OutputSpec
+from bookkeeper.worker.scratch import scratch_folder
+from bookkeeper.worker.steps import OnEvent, Steps
+from bookkeeper.worker.watch import SIGNALS, Interrupted, Watch
+from bookkeeper_schema.states import Step
+
+if TYPE_CHECKING:
+    from bookkeeper.validation import Validation
+
+UNCOUNTED: Final = (SIGNALS[0], SIGNALS[2])
+"""Signals that a person sends: SIGINT and SIGHUP interrupt, they are no failure. SIGTERM, a batch system's, is one."""
+
+
+def work(database: Database, job_: Job, *, on_event: OnEvent = lambda kind, body: None) -> Outcome:
+    """Run one process of a project: take files, run the command, prove, store and commit its outputs, publish.
+
+    ``on_event`` is told of every event, first ``process.started``. Signals are handled if this is the main thread.
+    Raises `UsageError` for a job that makes no sense, and what `start_process` raises for a project that is ended or
+    unknown; all else is in the outcome.
+    """
+    for problem in command.problems(job_.command, [one.key for one in job_.outputs], partitioned=True):
+        raise UsageError(problem)
+    if not job_.command:
+        raise UsageError("there is no command to run", remedy="write it after --")
+    with Watch() as watch:
+        try:
+            process = start(SqlLedger(database), _introduction(job_))
+        except Paused as error:
+            return Outcome(job.PAUSED, reason=str(error))
+        worker = _Worker(database, job_, process, watch, on_event)
+        try:
+            process.keep_alive(watch.on_fenced)
+            with process:
+                return worker.run()
+        except Fenced as error:
+            worker.steps.end("fenced", str(error))
+            process.roll_back(str(error), counted=False)  # it is over already: this deletes what it had stored
+            return worker.outcome(job.FENCED, str(error))
+
+
+def _introduction(job_: Job) -> StartProcess:
+    return StartProcess(
+        project=job_.project,
+        nonce=new_nonce(),
+        node=job_.node or socket.gethostname(),
+        executor=job_.executor,
+        job_id=job_.job_id or str(os.getpid()),
+        lease=job_.lease,
+        files_per_process=job_.files_per_process,
+        partition=job_.partition,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An output as the command left it, proved."""
+
+    spec: OutputSpec
+    path: Path
+    checksum: str
+    proof: Validation | None
+
+
+class _Worker:
+    """One process on its way through the steps."""
+
+    def __init__(self, database: Database, job_: Job, process: Process, watch: Watch, on_event: OnEvent) -> None:
+        self._database, self._job, self._process, self._watch = database, job_, process, watch
+        self._ended: payload.Ended | None = None
+        self._consumed: list[DeliveredFile] = []
+        self.steps = Steps(SqlLedger(database), process.key, on_event)
+        on_event("process.started", {"process": process.id, "project": process.project})
+
+    def run(self) -> Outcome:
+        """Go through the steps; roll back where one fails. `Fenced` goes through."""
+        try:
+            return self._steps()
+        except Fenced:
+            raise
+        except Interrupted as error:
+            return self._roll_back(str(error), "interrupted", counted=error.number not in UNCOUNTED)
+        except RolledBack as error:  # the commit was refused
+            return self._roll_back(str(error), "failed", counted=True)
+        except CatalogError:
+            raise
+        except BookkeeperError as error:
+            return self._roll_back(str(error), "failed", counted=True)
+        except OSError as error:  # the scratch folder
+            return self._roll_back(f"{error.filename}: {error.strerror}", "failed", counted=True)
+
+    def outcome(self, fate: str, reason: str = "") -> Outcome:
+        """Return what became of the process."""
+        committed = fate == job.COMMITTED
+        entries = (file.entries if file.entries_read is None else file.entries_read for file in self._consumed)
+        return Outcome(
+            fate=fate,
+            process_id=self._process.id,
+            reason=reason,
+            files=len(self._process.files),
+            consumed=len(self._consumed) if committed else 0,
+            entries=sum(known or 0 for known in entries) if committed else 0,
+            outputs=tuple(output.final_url for output in self._process.outputs) if committed else (),
+            code=self._ended.code if self._ended else None,
+            step=self.steps.current.value if self.steps.current and not committed else None,
+        )
+
+    # -- the steps -------------------------------------------------------------------------------------------------
+
+    def _steps(self) -> Outcome:
+        self.steps.begin(Step.STAGE_EXECUTABLE)
+        program = command.resolve(self._job.command[0], self._job.workdir, os.environ.get("PATH"))
+        self.steps.begin(Step.STAGE_INPUTS)
+        files = inputs.take(self._process, self._watch, wait=self._job.wait)
+        if not files:
+            return self._nothing()
+        with scratch_folder() as scratch:
+            copies = scratch / "inputs" if self._job.stage_inputs else None
+            partitioned = self._process.started.partitioned
+            places = self._watch.run(lambda: inputs.within_reach(files, copies, self._watch.check, whole=partitioned))
+            given = [file for file in files if file.id in places]
+            outputs = self._output_paths(scratch)
+            self._analyse(program, scratch, [places[file.id] for file in given], outputs)
+            self.steps.begin(Step.VERIFICATION)
+            self._believe(report.read(scratch / "report.jsonl", given, places), given)
+            made = self._prove(outputs)
+            self.steps.begin(Step.OUTPUT_STORAGE)
+            for one in made:
+                self._store(one)
+            self._watch.check()
+            return self._commit(no_output=not made)
+
+    def _nothing(self) -> Outcome:
+        """End a process that got no file."""
+        paused = self._process.project_state == "paused"
+        reason = "the project is paused" if paused else "nothing to do"
+        self.steps.end("nothing")
+        self._process.roll_back(reason, counted=False)
+        return self.outcome(job.PAUSED if paused else job.NOTHING, reason)
+
+    def _output_paths(self, scratch: Path) -> list[Path]:
+        """Return where the outputs are to be written: each alone in a folder, under its final name."""
+        paths = []
+        for number, output in enumerate(self._job.outputs):
+            folder = scratch / f"output{number}"
+            folder.mkdir()
+            paths.append(folder / self._process.name_of(output.name))
+        return paths
+
+    def _analyse(self, program: str, scratch: Path, places: list[str], outputs: list[Path]) -> None:
+        """Run the command. All its inputs are opened, durably, right before."""
+        environment = self._environment(scratch, places, outputs)
+        words = command.expand(self._job.command, places, self._values(outputs))
+        out, err = (logs.CappedLog(path, self._job.log_cap) for path in logs.paths(self._database, self._process.id))
+        self.steps.begin(Step.ANALYSIS)
+        try:
+            self._process.opened_all()
+            self._ended = payload.run(
+                [program, *words[1:]],
+                workdir=self._job.workdir,
+                environment=environment,
+                scratch=scratch,
+                logs=(out, err),
+                watch=self._watch,
+                grace=self._job.grace,
+            )
+        except UsageError:
+            self.steps.current = Step.STAGE_EXECUTABLE  # it never ran: no file is to blame
+            raise
+        finally:
+            out.close()
+            err.close()
+        self._record_performance(self._ended)
+        self._watch.check()
+        if self._ended.code != 0:
+            self._last_words(scratch, places)
+            raise BookkeeperError(self._ended.reason)
+
+    def _environment(self, scratch: Path, places: list[str], outputs: list[Path]) -> dict[str, str]:
+        listed, reported = scratch / "inputs.txt", scratch / "report.jsonl"
+        listed.write_text("".join(f"{place}\n" for place in places), encoding="utf-8")
+        reported.touch()
+        environment = {name: value for name, value in os.environ.items() if name != "BOOKKEEPER_PROCESS"}
+        environment["BOOKKEEPER_INPUTS"] = str(listed)
+        environment["BOOKKEEPER_REPORT"] = str(reported)
+        environment["BOOKKEEPER_PROCESS_ID"] = str(self._process.id)
+        if outputs:
+            environment["BOOKKEEPER_OUTPUT"] = str(outputs[0])
+        return environment
+
+    def _values(self, outputs: list[Path]) -> dict[str, str]:
+        values = {"process": str(self._process.id)}
+        if self._process.partition is not None:
+            values["partition"] = str(self._process.partition)
+        if len(outputs) == 1:
+            values["output"] = str(outputs[0])
+        for spec, path in zip(self._job.outputs, outputs, strict=True):
+            values[f"output.{spec.key}"] = str(path)
+        return values
+
+    def _record_performance(self, ended: payload.Ended) -> None:
+        body: dict[str, Any] = {
+            "exit_code": ended.code,
+            "wall_s": round(ended.wall_s, 3),
+            "cpu_s": ended.cpu_s,
+            "peak_rss_mb": round(ended.peak_rss_mb, 1),
+        }
+        self.steps.tell("perf.recorded", body)
+
+    def _last_words(self, scratch: Path, places: list[str]) -> None:
+        """Let a command that failed say of single files what it knows: the reasons go into the history."""
+        files = [file for file in self._process.files if file.state == "opened"]
+        given = dict(zip((file.id for file in files), places, strict=True))
+        try:
+            said = report.read(scratch / "report.jsonl", files, given)
+        except UsageError as error:
+            self.steps.tell("report.refused", {"problem": str(error)})
+            return
+        for file in files:
+            if file.id in said.said and said.said[file.id].mark in (Mark.SKIPPED, Mark.FAILED):
+                one = said.said[file.id]
+                file.decided(one.mark, entries=one.entries, bytes=one.bytes, reason=one.reason or "no reason given")
+
+    def _believe(self, said: report.Report, given: list[DeliveredFile]) -> None:
+        """Decide every file. What the command left out is free again; what it read wrongly spoils the output."""
+        report.decide(said, given)
+        if said.torn:
+            self.steps.tell("report.torn", {"line": said.torn})
+        wrong = [] if self._job.allow_entries_mismatch else report.mismatches(given)
+        if wrong:
+            raise ValidationError(f"{wrong[0].name} was not read as catalogued: {wrong[0].reason}")
+        left_out = [file for file in given if file.state != "consumed"]
+        if left_out and (self._process.started.partitioned or len(left_out) == len(given)):
+            first = left_out[0]
+            whole = (
+                "a partition counts whole or not at all"
+                if self._process.started.partitioned
+                else "no file was consumed"
+            )
+            raise ValidationError(f"{whole}: {first.name} was {first.state}: {first.reason}")
+        self._consumed = [file for file in given if file.state == "consumed"]
+
+    def _prove(self, outputs: list[Path]) -> list[_Made]:
+        """Take the checksums of what the command left, then prove it."""
+        left = [pair for pair in zip(self._job.outputs, outputs, strict=True) if _is_there(*pair)]
+        checksums = [self._watch.run(partial(adler32_of, path)) for _, path in left]
+        made = []
+        for (spec, path), checksum in zip(left, checksums, strict=True):
+            try:
+                proof = self._watch.run(partial(self._process.validate, path, spec.validate, spec.expect))
+            except ValidationError as error:
+                raise ValidationError(str(error).replace(str(path), f"output {path.name}")) from error
+            made.append(_Made(spec, path, checksum, proof))
+        return made
+
+    def _store(self, made: _Made) -> None:
+        self._watch.run(
+            lambda: self._process.stage_out(
+                made.path,
+                made.spec.destination,
+                made.spec.name,
+                key=made.spec.key,
+                validate=None,
+                expect=made.spec.expect,
+                adopt=self._job.adopt,
+                checksum=made.checksum,
+                proof=made.proof,
+                on_progress=self._watch.check,
+            )
+        )
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _commit(self, *, no_output: bool) -> Outcome:
+        """Commit; while the catalog cannot be reached, try again for the length of a lease: the outputs are stored."""
+        deadline = time.monotonic() + self._process.started.lease
+        reason = ""
+        while True:
+            try:
+                self._process.commit(no_output=no_output)
+                break
+            except CatalogError:
+                if self._process.fate is not Fate.LIVE or time.monotonic() > deadline:
+                    raise
+                self._watch.wait(1.0)
+            except (StorageError, NotAllowed) as error:
+                if self._process.fate is not Fate.COMMITTED:
+                    raise
+                reason = f"committed; not published yet: {error}"
+                break
+        self.steps.end("ok", reason or None)
+        return self.outcome(job.COMMITTED, reason)
+
+    def _roll_back(self, reason: str, how: str, *, counted: bool) -> Outcome:
+        self.steps.end(how, reason)
+        became = self._process.roll_back(reason, step=self.steps.current, counted=counted)
+        return self.outcome(job.COMMITTED if became is Fate.COMMITTED else job.ROLLED_BACK, reason)
+
+
+def _is_there(spec: OutputSpec, path: Path) -> bool:
+    """Tell whether the command wrote an output. Raises `ValidationError` where it had to, or wrote something else."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        if spec.optional:
+            return False
+        beside = ", ".join(sorted(entry.name for entry in path.parent.iterdir())[:3]) if path.parent.is_dir() else ""
+        also = f"; beside it lies {beside}" if beside else ""
+        raise ValidationError(
+            f"the command exited 0 and wrote no output {path.name} (its path is {{output}}){also}"
+        ) from None
+    if not stat.S_ISREG(mode):
+        raise ValidationError(f"the output {path.name} is no regular file")
+    return True
