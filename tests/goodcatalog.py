@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bookkeeper.api import Catalog, Project, create_catalog
+from bookkeeper.ledger import SqlLedger
 from bookkeeper.process import Process
+from bookkeeper.protocol import FileMark, Manifest, Mark
 
 ADLER = "adler32:00000001"
 
@@ -41,15 +43,31 @@ def produce(process: Process, folder: Path, files: int = 2, *, commit: bool = Tr
     return process
 
 
+def manifest(process: Process) -> Manifest:
+    """What a job says that consumed all of its files."""
+    return Manifest([FileMark(file.id, Mark.CONSUMED, 1) for file in process.files], process.outputs)
+
+
+def commit_only(catalog: Catalog, process: Process) -> None:
+    """Commit, and die before anything is published."""
+    SqlLedger(catalog.database).commit(process.key, manifest(process))
+
+
+def abandon(catalog: Catalog, process: Process) -> None:
+    """Roll back from outside, as an expired lease does: the worker knows nothing of it and deletes nothing."""
+    SqlLedger(catalog.database).roll_back(process.key, "given up")
+
+
 def lived(folder: Path) -> tuple[Catalog, Project]:
     """A catalog whose project saw a commit, a roll back, a skip, a park, a reopening, and a recovery under way.
 
-    Processes: 1 committed f00 f01; 2 rolled back; 3 committed with one file skipped; 4 revoked; then recovered, and
+    Processes: 1 committed f00 f01; 2 staged, then rolled back; 3 committed with one file skipped; 4 revoked; then recovered, and
     5 (of the recovery project) is live with a file held and one opened. A second request has partitions.
     """
     catalog, project = started(folder, 12, files_per_process=2)
     produce(project.start_process(), folder)
     failed = produce(project.start_process(), folder, commit=False)
+    SqlLedger(catalog.database).stage(failed.key, manifest(failed))
     failed.roll_back("the payload crashed")
     partly = project.start_process()
     first, second = partly.next_files(2)

@@ -21,6 +21,9 @@ BROKEN: Final = (
     "a backup from before may be the way back"
 )
 
+CONSTRAINT: Final = ("CHECK constraint failed", "NULL value in")
+"""What the proof of a whole database also tells, and is no damage to it."""
+
 UNFINISHED: Final = (
     (
         "live-processes",
@@ -60,13 +63,16 @@ def reader(database: Database) -> Iterator[sqlite3.Connection]:
 def damage(connection: sqlite3.Connection, path: Path, *, full: bool) -> Iterator[Finding]:
     """Find damage to the database itself, and references to what is not there."""
     rows = connection.execute("PRAGMA integrity_check" if full else "PRAGMA quick_check").fetchall()
+    said = [str(row[0]) for row in rows if row[0] != "ok"]
+    broken = [what for what in said if what.startswith(CONSTRAINT)]
     yield from about(
         "violation",
         "damaged-database",
         f"the database {path} is damaged (nothing else was looked at)",
-        (str(row[0]) for row in rows if row[0] != "ok"),
+        (what for what in said if what not in broken),
         "restore the newest backup, then `bookkeeper check`; find out what the disk did",
     )
+    yield from about("violation", "broken-constraint", "rows are what their tables forbid", broken, BROKEN)
     yield from about(
         "violation",
         "dangling-reference",

@@ -72,7 +72,7 @@ def _destination(
             "SELECT count(*) FROM outputs WHERE destination = :destination AND state IN ('committed', 'published')",
             {"destination": destination},
         ).fetchone()[0]
-        message = f"{destination} could not be looked at, so nothing is proved of its {count} outputs: {error}"
+        message = f"{destination} could not be looked at, so nothing is proved (outputs that should be there: {count}): {error}"
         yield Finding("note", "unreachable-destination", message, error.remedy, 1, (destination,))
 
 
@@ -86,7 +86,7 @@ def _not_ours(destination: str, holder: str | None, counting: int) -> Finding:
         remedy = "two catalogs must not write to one destination: use the one that has the claim, or adopt it back"
     if not counting:
         return Finding("note", code, f"{what}; no output of this catalog counts there", "nothing is to be done")
-    return Finding("violation", code, f"{what}; {counting} outputs of this catalog should be there", remedy)
+    return Finding("violation", code, f"{what}; outputs that should be there: {counting}", remedy)
 
 
 def _recorded(

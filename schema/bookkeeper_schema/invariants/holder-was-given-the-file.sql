@@ -10,5 +10,5 @@ SELECT 'file ' || l.file_id || ' of request ' || l.request_id || ', delivered an
   FROM ledger l
  WHERE l.process_id IS NULL
    AND EXISTS (SELECT 1 FROM deliveries d
-                 JOIN processes p ON p.id = d.process_id
-                WHERE d.file_id = l.file_id AND p.request_id = l.request_id)
+                CROSS JOIN processes p
+                WHERE d.file_id = l.file_id AND p.id = d.process_id AND p.request_id = l.request_id)
