@@ -33,7 +33,7 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
 _HIDDEN_COLUMNS: Final = {("processes", "token")}
 
 Run = Callable[..., sqlite3.Cursor]
-C = TypeVar("C", "Writer", sqlite3.Connection)
+C = TypeVar("C", "Queue", "Writer", sqlite3.Connection)
 
 
 def path_of(url: str) -> Path:
@@ -126,27 +126,52 @@ class Tx:
         return self._connection.executemany(statement, rows).rowcount
 
 
+class Queue:
+    """One thread's place in the queue of writers. Transactions of a thread do not nest: the second would wait for ever."""
+
+    __slots__ = ("_lock", "_taken")
+
+    def __init__(self, path: Path) -> None:
+        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._taken = False
+
+    def enter(self) -> None:
+        """Wait for the turn to write."""
+        if self._taken:
+            raise RuntimeError("a write transaction is open in this thread already: finish it first")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._taken = True
+
+    def leave(self) -> None:
+        """Let the next one write."""
+        self._taken = False
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the queue's file."""
+        os.close(self._lock)
+
+
 class Writer:
     """The door to write transactions of one thread at one durability: ``with writer as tx``."""
 
-    __slots__ = ("_connection", "_lock", "_path", "_tx")
+    __slots__ = ("_connection", "_path", "_queue", "_tx")
 
-    def __init__(self, path: Path, *, durable: bool) -> None:
+    def __init__(self, path: Path, queue: Queue, *, durable: bool) -> None:
         self._path = path
+        self._queue = queue
         self._connection = connect(path)
         self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._tx = Tx(self._connection)
 
     def __enter__(self) -> Tx:
-        connection = self._connection
-        if connection.in_transaction:  # an interrupt came between BEGIN and the body
-            connection.execute("ROLLBACK")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._queue.enter()
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            if self._connection.in_transaction:  # an interrupt came between BEGIN and the body
+                self._connection.execute("ROLLBACK")
+            self._connection.execute("BEGIN IMMEDIATE")
         except BaseException as error:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._queue.leave()
             if isinstance(error, sqlite3.Error):
                 raise translate(error, self._path) from error
             raise
@@ -167,16 +192,15 @@ class Writer:
                     connection.execute("ROLLBACK")
             raise translate(failure, self._path) from failure
         finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._queue.leave()
         if isinstance(error, sqlite3.Error):
             raise translate(error, self._path) from error
         if isinstance(error, OverflowError):
             raise UsageError(f"a number is too large for {self._path}; nothing was changed") from error
 
     def close(self) -> None:
-        """Close the connection and the queue's file."""
+        """Close the connection."""
         self._connection.close()
-        os.close(self._lock)
 
 
 @contextlib.contextmanager
@@ -198,18 +222,24 @@ class Pool:
         self._pid = os.getpid()
         self._local = threading.local()
         self._guard = threading.Lock()
-        self._open: list[Writer | sqlite3.Connection] = []
+        self._open: list[Queue | Writer | sqlite3.Connection] = []
 
     def writer(self, *, durable: bool) -> Writer:
         """Return this thread's door to write transactions."""
         name = "durable" if durable else "normal"
         found: Writer | None = getattr(self._mine(), name, None)
-        return found if found is not None else self._keep(name, lambda: Writer(self.path, durable=durable))
+        return (
+            found if found is not None else self._keep(name, lambda: Writer(self.path, self._queue(), durable=durable))
+        )
 
     def reader(self) -> sqlite3.Connection:
         """Return this thread's read-only connection; rows are mappings."""
         found: sqlite3.Connection | None = getattr(self._mine(), "reader", None)
         return found if found is not None else self._keep("reader", lambda: connect_read_only(self.path))
+
+    def _queue(self) -> Queue:
+        found: Queue | None = getattr(self._local, "queue", None)
+        return found if found is not None else self._keep("queue", lambda: Queue(self.path))
 
     def _mine(self) -> threading.local:
         if os.getpid() != self._pid:  # SQLite connections and flocks do not survive a fork

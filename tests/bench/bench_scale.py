@@ -98,8 +98,8 @@ def _delivery(small: Project, large: Project) -> Iterator[Row]:
 
     found = medians({"small": taking(small), "large": taking(large)}, 5)
     yield Row("next_files at 1 M files", found["large"] / found["small"], f"next_files at {FEW} files", 1.3, "lower")
+    process = large.start_process(node="here").id
     with large._database.transaction() as tx:  # all but the last few thousand are done
-        process = large.start_process(node="here").id
         last = {"process": process, "last": MILLION - 5000}
         tx.run(
             "UPDATE ledger SET state = 'committed', process_id = :process WHERE request_id = 1 AND file_id <= :last",
