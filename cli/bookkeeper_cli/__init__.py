@@ -1,0 +1,1 @@
+"""The command line of bookkeeper: one module per noun computes, `render` prints."""

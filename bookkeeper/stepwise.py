@@ -1,0 +1,151 @@
+"""One process, step by step: each call of a shell script finds again, in the catalog, what the last one left.
+
+What `Process` keeps in memory comes from the process's row (the number of calls), its deliveries (files and their
+last marks) and its ``output.copied`` events (outputs brought to storage, not yet committed). The key of the process
+travels in ``$BOOKKEEPER_PROCESS``, never on a command line, where everyone on the host could read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final, Literal
+
+from bookkeeper import stageout
+from bookkeeper.catalog import Database
+from bookkeeper.errors import NotAllowed, NotFound, StorageError, UsageError
+from bookkeeper.ledger import SqlLedger
+from bookkeeper.process import DeliveredFile, Process, publish_all
+from bookkeeper.protocol import EventRecord, Fate, FileMark, Mark, OutputRecord, ProcessKey, StartProcess
+
+VARIABLE: Final = "BOOKKEEPER_PROCESS"
+COPIED: Final = "output.copied"
+
+_PROJECT: Final = """
+SELECT j.name, p.last_seq FROM processes p JOIN projects j ON j.id = p.project_id WHERE p.id = :id
+"""
+_OUTPUTS: Final = "SELECT body FROM events WHERE process_id = :id AND kind = :kind ORDER BY id"
+_KEY: Final = re.compile(r"([0-9]{1,18}):([!-~]{1,200})")
+
+
+def key_of(environment: Mapping[str, str] = os.environ) -> ProcessKey:
+    """Return the key of the process that the environment names. Raises `UsageError`; never shows the token."""
+    text = environment.get(VARIABLE, "")
+    found = _KEY.fullmatch(text)
+    if found is None:
+        problem = f"${VARIABLE} is not <process>:<token>" if text else f"${VARIABLE} is not set: there is no process"
+        raise UsageError(problem, remedy='eval "$(bookkeeper process start PROJECT --shell)" starts one and sets it')
+    return ProcessKey(int(found[1]), found[2])
+
+
+def text_of(key: ProcessKey) -> str:
+    """Return a key as the environment carries it."""
+    return f"{key.id}:{key.token}"
+
+
+class SteppedProcess(Process):
+    """A live process as an earlier call left it. Raises `Fenced`, `NotFound` (no such id and token)."""
+
+    def __init__(self, database: Database, key: ProcessKey) -> None:
+        ledger = SqlLedger(database)
+        if ledger.fate(key) is Fate.COMMITTED:
+            raise NotAllowed(f"process {key.id} is committed: its work is done", remedy="start another process")
+        row = database.one(_PROJECT, {"id": key.id}) or {}
+        # The token is the nonce of its start, and the same nonce again gets the same answer.
+        super().__init__(ledger, ledger.start_process(StartProcess(row["name"], nonce=key.token)))
+        self._seq = row["last_seq"]
+        for info, last in ledger.deliveries_of(key):
+            file = self._files[info.id] = DeliveredFile(self, info)
+            if last is not None:
+                _recall(file, last)
+        copied = database.rows(_OUTPUTS, {"id": key.id, "kind": COPIED})
+        latest = {record.final_url: record for record in (OutputRecord(**json.loads(one["body"])) for one in copied)}
+        self._outputs = list(latest.values())
+
+    def file_called(self, name: str) -> DeliveredFile:
+        """Return the file that was given under this logical name, or that lies at this path or URL."""
+        absolute = os.path.abspath(name) if "://" not in name else name  # noqa: PTH100 - a text, which may be a URL
+        for file in self.files:
+            if name == file.name or name in file.locations or absolute in file.locations:
+                return file
+        given = ", ".join(file.name for file in self.files[:5]) or "nothing yet"
+        raise NotFound(f"process {self.id} was not given {name[:200]!r}", remedy=f"it was given {given}")
+
+    def mark(
+        self, name: str, mark: Mark, *, entries: int | None, bytes: int | None, reason: str | None
+    ) -> DeliveredFile:
+        """Record what became of a file. A skip or failure needs a reason."""
+        file = self.file_called(name)
+        if mark in (Mark.SKIPPED, Mark.FAILED):
+            if not (reason or "").strip():
+                raise UsageError(f"{file.name} is not marked {mark} without a reason", remedy="give --reason")
+        elif reason is not None:
+            raise UsageError("a reason is given for what was skipped or failed only")
+        if mark is not Mark.CONSUMED and (entries is not None or bytes is not None):
+            raise UsageError("entries and bytes are told of what was consumed only")
+        said = FileMark(file.id, mark, entries, bytes, reason)
+        self._call(lambda: self._ledger.mark(self._key, [said], durable=mark is Mark.OPENED))
+        _recall(file, said)
+        return file
+
+    def copy_out(
+        self,
+        source: str,
+        destination: str,
+        name: str,
+        *,
+        key: str | None = None,
+        validate: Literal["deep", "quick"] | Sequence[str] | None = "deep",
+        expect: Mapping[str, Any] | None = None,
+        adopt: bool = False,
+    ) -> OutputRecord:
+        """Prove an output and bring it to storage under a temporary name; the same again replaces it.
+
+        Raises as `Process.stage_out`.
+        """
+        record = self.stage_out(source, destination, name, key=key, validate=validate, expect=expect, adopt=adopt)
+        earlier = [output for output in self._outputs[:-1] if output.final_url == record.final_url]
+        if any(output.key == record.key for output in self._outputs[:-1] if output not in earlier):
+            stageout.discard(record.temp_url)
+            raise UsageError(f"another output has the key {record.key}", remedy="give each output a --key of its own")
+        self._call(lambda: self._ledger.record(self._key, [EventRecord(COPIED, asdict(record))]))
+        for output in earlier:
+            self._outputs.remove(output)
+            with contextlib.suppress(StorageError):  # left to `check`
+                stageout.discard(output.temp_url)
+        return record
+
+
+def commit(database: Database, key: ProcessKey, *, no_output: bool = False) -> tuple[int, int]:
+    """Commit the process and publish its outputs; return how many of its files count, of how many. Repeated, it succeeds.
+
+    Raises as `Process.commit`.
+    """
+    ledger = SqlLedger(database)
+    if ledger.fate(key) is Fate.COMMITTED:
+        problems = publish_all(ledger, key, ledger.outputs_of(key))
+        if problems:
+            raise problems[0]
+    else:
+        SteppedProcess(database, key).commit(no_output)
+    marks = [last for _, last in ledger.deliveries_of(key)]
+    return sum(last is not None and last.mark is Mark.CONSUMED for last in marks), len(marks)
+
+
+def roll_back(database: Database, key: ProcessKey, reason: str, *, step: str | None = None) -> Fate:
+    """Give everything back; return what the process is: rolled back, or committed earlier (then its outputs are published)."""
+    ledger = SqlLedger(database)
+    fate = ledger.fate(key)
+    if fate is Fate.LIVE:
+        return SteppedProcess(database, key).roll_back(reason, step=step)
+    if fate is Fate.COMMITTED:
+        commit(database, key)
+    return fate
+
+
+def _recall(file: DeliveredFile, last: FileMark) -> None:
+    file.decided(last.mark, entries=last.entries, bytes=last.bytes, reason=last.reason, changed=last.changed)

@@ -1,0 +1,59 @@
+"""Which catalog a command works on: opened when it is needed, closed when the command ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from bookkeeper.catalog import Database
+
+VARIABLE: Final = "BOOKKEEPER_CATALOG"
+
+_asked: list[str] = []
+
+
+def use(url: str | None) -> None:
+    """Take the catalog that the command line names, if it does."""
+    _asked[:] = [] if url is None else [url]
+
+
+def url() -> str:
+    """Return the address of the catalog: the option, else the variable, else the default."""
+    from bookkeeper.catalog import DEFAULT_URL
+
+    return _asked[0] if _asked else os.environ.get(VARIABLE) or DEFAULT_URL
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[Database]:
+    """Open the catalog to look at it."""
+    from bookkeeper.catalog import open_existing
+
+    with contextlib.closing(open_existing(url())) as database:
+        yield database
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[Database]:
+    """Open the catalog to change it. A backup becomes a catalog of its own time line."""
+    from bookkeeper.ledger.restore import put_to_use
+
+    with reading() as database:
+        put_to_use(database)
+        yield database
+
+
+@contextlib.contextmanager
+def creating() -> Iterator[tuple[Database, bool]]:
+    """Create the catalog, or upgrade the one that is there; give it and whether it is new."""
+    from bookkeeper import sqlite
+    from bookkeeper.catalog import create
+    from bookkeeper.ledger.restore import put_to_use
+
+    fresh = not sqlite.path_of(url()).exists()
+    with contextlib.closing(create(url())) as database:
+        put_to_use(database)
+        yield database, fresh

@@ -1,0 +1,182 @@
+"""One screen of a request: the bar by state, processes, reasons, rate, and what to type next."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from bookkeeper_cli.render import words
+from bookkeeper_cli.render.streams import coloured, console, drawable, line, on_terminal, visible, width
+
+View = Mapping[str, Any]
+"""What `bookkeeper status --json` prints."""
+
+Line = Sequence[tuple[str, str]]
+"""Pieces of text, each with its style."""
+
+_PARTS: Final = (("committed", "█", "#"), ("held", "▒", "="), ("parked", "▚", "!"), ("available", "░", "."))
+_WIDEST: Final = 100
+_SHORT: Final = 60
+
+
+def status_lines(view: View) -> None:
+    """Print the screen."""
+    if coloured():
+        from rich.text import Text
+
+        for pieces in _screen(view):
+            console().print(Text.assemble(*pieces), soft_wrap=True)
+    else:
+        for pieces in _screen(view):
+            line("".join(text for text, _ in pieces).rstrip())
+
+
+@contextlib.contextmanager
+def watching(*, headline: Callable[[View], str] | None = None) -> Iterator[Callable[[View], None]]:
+    """Show views as they come: in place on a terminal, else a line for each that differs from the last."""
+    said = headline or summary
+    if on_terminal():
+        from rich.console import Group
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(console=console(), auto_refresh=False, transient=True) as live:
+            yield lambda view: live.update(Group(*(Text.assemble(*pieces) for pieces in _screen(view))), refresh=True)
+        return
+    last = ""
+
+    def show(view: View) -> None:
+        nonlocal last
+        if (now := said(view)) != last:
+            last = now
+            line(now)
+
+    yield show
+
+
+def summary(view: View) -> str:
+    """Return the view in one line."""
+    parts = [f"{view['committed']:,} of {words.count(view['files'], 'file')} committed"]
+    parts += [f"{view[name]:,} {name}" for name in ("held", "available", "parked") if view[name]]
+    if view.get("unpublished"):
+        parts.append(f"{words.count(view['unpublished'], 'output')} to publish")
+    if view.get("live"):
+        parts.append(f"{words.count(view['live'], 'live process', 'live processes')}")
+    if view.get("eta_s") is not None:
+        parts.append(f"about {words.span(view['eta_s'])} left")
+    return ", ".join(parts)
+
+
+def _screen(view: View) -> Iterator[Line]:
+    room = min(width(), _WIDEST)
+    yield from _title(view)
+    yield _bar(view, room)
+    yield from _counts(view, room)
+    yield from _pace(view)
+    yield from _processes(view, room)
+    yield from _reasons(view)
+    for step in view.get("next", ()):
+        yield [("→ ", "dim"), (visible(step), "bold")]
+
+
+def _title(view: View) -> Iterator[Line]:
+    state = "complete" if view["complete"] else view["open_state"] or "ended"
+    style = "green" if view["complete"] else words.state_style(state)
+    name = view["project"] if view["project"] == view["request"] else f"{view['project']} (request {view['request']})"
+    began = f"started {words.when(view['started_at'])}" if view.get("started_at") else ""
+    yield [(name, "bold"), ("  ", ""), (state, style), ("  ", ""), (began, "dim")]
+    if view.get("pause_reason"):
+        yield [("paused: ", "yellow"), (visible(view["pause_reason"]), "")]
+
+
+def _bar(view: View, room: int) -> Line:
+    """Return the bar: as wide as the screen, each state in its share, the least of them still seen."""
+    files = view["files"]
+    percent = f" {_percent(view['committed'], files)}"
+    cells = max(10, room - len(percent))
+    fine = drawable()
+    widths = _shares([view[name] for name, _, _ in _PARTS], cells)
+    pieces = [
+        ((full if fine else plain) * wide, words.state_style(name) or "dim")
+        for (name, full, plain), wide in zip(_PARTS, widths, strict=True)
+    ]
+    return [*pieces, (percent, "bold")]
+
+
+def _percent(part: int, whole: int) -> str:
+    """Return a share in percent; 100 % is said of the whole only."""
+    if part >= whole:
+        return "100 %"
+    return f"{min(99.9, 100 * part / whole):.1f} %" if part else "0 %"
+
+
+def _shares(amounts: Sequence[int], cells: int) -> list[int]:
+    """Divide cells in the ratio of the amounts; an amount that is not nothing gets a cell."""
+    whole = sum(amounts) or 1
+    widths = [max(1, round(cells * amount / whole)) if amount else 0 for amount in amounts]
+    largest = max(range(len(widths)), key=widths.__getitem__)
+    widths[largest] += cells - sum(widths)
+    return widths
+
+
+def _counts(view: View, room: int) -> Iterator[Line]:
+    counts = [(name, view[name]) for name, _, _ in _PARTS]
+    pieces: list[tuple[str, str]] = []
+    for name, amount in counts:
+        pieces += [(f"{amount:,} ", "bold" if amount else "dim"), (name, words.state_style(name)), ("   ", "")]
+    of = f"of {words.count(view['files'], 'file')}"
+    if room < _SHORT:
+        for name, amount in counts:
+            yield [(f"{amount:>9,} ", "bold"), (name, words.state_style(name))]
+        yield [(f"{'':9} {of}", "dim")]
+    else:
+        yield [*pieces, (of, "dim")]
+
+
+def _pace(view: View) -> Iterator[Line]:
+    processes = [
+        f"{view['live']:,} live",
+        f"{view['commits'] or 0:,} committed",
+        f"{view['rollbacks'] or 0:,} rolled back",
+    ]
+    yield [("processes  ", "dim"), (", ".join(processes), "")]
+    if view.get("unpublished"):
+        yield [("outputs    ", "dim"), (f"{words.count(view['unpublished'], 'output')} to publish", "yellow")]
+    if view.get("files_per_s"):
+        pace = [f"{view['files_per_s'] * 60:,.1f} files/min"]
+        if view.get("events_per_s"):
+            pace.append(f"{view['events_per_s']:,.0f} events/s")
+        if view.get("eta_s") is not None:
+            pace.append(f"about {words.span(view['eta_s'])} left")
+        yield [("rate       ", "dim"), (", ".join(pace), "")]
+
+
+def _processes(view: View, room: int) -> Iterator[Line]:
+    rows = view.get("processes") or ()
+    for number, row in enumerate(rows):
+        who = f"{row['process_id']}"
+        where = f" on {row['node']}" if row.get("node") and room >= _SHORT else ""
+        what = f"{row['consumed']:,} of {words.count(row['delivered'], 'file')} read"
+        yield [
+            ("live       " if number == 0 else " " * 11, "dim"),
+            (f"process {who}{visible(where)}", ""),
+            (f"  {row['state']}", words.state_style(row["state"])),
+            (f"  {what}, for {words.span(row['running_s'])}", "dim"),
+        ]
+    if view["live"] > len(rows) > 0:
+        yield [(f"{'':11}and {view['live'] - len(rows):,} more", "dim")]
+
+
+def _reasons(view: View) -> Iterator[Line]:
+    reasons = view.get("reasons") or ()
+    if not reasons:
+        return
+    yield [("why files do not count yet", "bold")]
+    longest = max(len(f"{row['files']:,}") for row in reasons)
+    for row in reasons:
+        yield [
+            (f"  {row['files']:>{longest},}  ", ""),
+            (f"{row['state']:9}  ", words.state_style(row["state"])),
+            (visible(row["why"]), ""),
+        ]

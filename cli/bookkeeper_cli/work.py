@@ -1,0 +1,132 @@
+"""`work`: one process around any command. What every batch job runs."""
+
+from __future__ import annotations
+
+import json as _json
+import os
+from typing import Annotated, Any
+
+import typer
+
+from bookkeeper import durations
+from bookkeeper.errors import UsageError
+from bookkeeper_cli import catalogs, render
+from bookkeeper_cli.app import noun, verb
+from bookkeeper_cli.process import expectation, validation
+from bookkeeper_cli.words import Json, whole
+
+app = noun("One process around any command.")
+
+
+@verb(
+    app,
+    "work",
+    example="bookkeeper work zmumu-mass --output-name 'mass-{process}.root' --destination out/ -- "
+    "python mass.py --output {output} {inputs}",
+    allow_interspersed_args=False,
+)
+def work(
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The name of an open project.")],
+    command: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="-- COMMAND…",
+            help="The command and its arguments, in which {inputs} and {output} stand for files. Never through a shell.",
+        ),
+    ],
+    files_per_process: Annotated[str | None, typer.Option(metavar="N", help="Take no more files than this.")] = None,
+    partition: Annotated[str | None, typer.Option(metavar="N", help="Take this partition.")] = None,
+    lease: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long it may be silent; the project's where not given.")
+    ] = None,
+    output_name: Annotated[
+        str | None, typer.Option(metavar="T", help="The output's final name, with {process} or {partition} in it.")
+    ] = None,
+    destination: Annotated[str | None, typer.Option(metavar="D", help="The folder or URL that it goes to.")] = None,
+    validate: Annotated[
+        str, typer.Option(metavar="LEVEL", help="deep, quick, or a command with {path} in it.")
+    ] = "deep",
+    expect_tree: Annotated[str | None, typer.Option(metavar="T", help="The output must have this tree.")] = None,
+    expect_entries: Annotated[
+        str | None, typer.Option(metavar="N|consumed", help="So many entries; or as many as were consumed.")
+    ] = None,
+    optional: Annotated[bool, typer.Option("--optional", help="The command may make no output.")] = False,
+    stage_inputs: Annotated[bool, typer.Option("--stage-inputs", help="Copy inputs to local disk first.")] = False,
+    allow_entries_mismatch: Annotated[
+        bool, typer.Option("--allow-entries-mismatch", help="Reported entries may differ from the catalogued ones.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="Wait while others hold the files that are left.")] = True,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Write where another catalog wrote.")] = False,
+    job_id: Annotated[str | None, typer.Option(metavar="ID", help="The number of its batch job.")] = None,
+    node: Annotated[str | None, typer.Option(metavar="NAME", help="Where it runs; else this host.")] = None,
+    json: Json = False,
+) -> int:
+    """Take files, run the command on them, prove and store its output, commit.
+
+    Exits 0 committed, 13 rolled back, 12 nothing to do, 11 paused, 7 fenced. Zero from the command means that it
+    consumed every file, unless it reports otherwise in $BOOKKEEPER_REPORT.
+    """
+    from bookkeeper.worker import Job, OutputSpec
+    from bookkeeper.worker import work as run
+
+    outputs: tuple[OutputSpec, ...] = ()
+    if output_name is not None and destination is not None:
+        outputs = (
+            OutputSpec(
+                output_name,
+                destination,
+                validate=_level(validate),
+                expect=expectation(expect_tree, expect_entries),
+                optional=optional,
+            ),
+        )
+    elif output_name is not None or destination is not None:
+        raise UsageError("an output needs a name and a destination", remedy="give both --output-name and --destination")
+    elif expect_tree is not None or expect_entries is not None or optional:
+        raise UsageError("there is no output to expect anything of", remedy="give --output-name and --destination")
+    job = Job(
+        project=project,
+        command=tuple(command),
+        workdir=os.getcwd(),  # noqa: PTH109 - a text
+        outputs=outputs,
+        files_per_process=whole("--files-per-process", files_per_process),
+        partition=whole("--partition", partition, least=0),
+        lease=None if lease is None else durations.seconds(lease),
+        stage_inputs=stage_inputs,
+        allow_entries_mismatch=allow_entries_mismatch,
+        adopt=adopt,
+        node=node,
+        job_id=job_id,
+        wait=wait,
+    )
+    with catalogs.writing() as database:
+        outcome = run(database, job)
+    if json:
+        render.json_object(_json.loads(outcome.as_json()))
+    else:
+        _tell(project, outcome)
+    return int(outcome.exit_code)
+
+
+def _level(text: str) -> str | tuple[str, ...]:
+    level = validation(text)
+    if level is None:
+        raise UsageError("--validate: an output is always validated", remedy="use deep, quick, or a command")
+    return level if isinstance(level, str) else tuple(level)
+
+
+def _tell(project: str, outcome: Any) -> None:
+    who = f"process {outcome.process_id}"
+    if outcome.fate == "committed":
+        entries = f", {render.count(outcome.entries, 'entry', 'entries')}" if outcome.entries else ""
+        render.say(f"{who} is committed: {outcome.consumed:,} of {render.count(outcome.files, 'file')}{entries}")
+        for url in outcome.outputs:
+            render.say(f"  {url}")
+    elif outcome.fate == "nothing":
+        render.note(f"nothing to do: {outcome.reason or f'no file of {project} is left'}")
+    else:
+        step = f" in {outcome.step}" if outcome.step else ""
+        what = {"rolled_back": "was rolled back", "fenced": "was rolled back from outside", "paused": "was not started"}
+        remedy = f"bookkeeper logs {outcome.process_id}" if outcome.process_id else f"bookkeeper status {project}"
+        subject = who if outcome.process_id else f"a process of {project}"
+        render.error(f"{subject} {what[outcome.fate]}{step}: {outcome.reason}", remedy, outcome.exit_code)
