@@ -133,10 +133,14 @@ def _store(
 
 def get(database: Database, name: str) -> Dataset:
     """Return a dataset, with the count of the files that it means now. Raises `NotFound`."""
+    return _counted(database, _defined(database, name))
+
+
+def _defined(database: Database, name: str) -> Dataset:
     row = database.one(_GET, {"name": name})
     if row is None:
         raise _not_found([row["name"] for row in database.rows(_NAMES)], name)
-    return _counted(database, _dataset(tuple(row.values())))
+    return _dataset(tuple(row.values()))
 
 
 def list_all(database: Database) -> list[Dataset]:
@@ -146,7 +150,7 @@ def list_all(database: Database) -> list[Dataset]:
 
 def files_of(database: Database, name: str) -> Iterator[dict[str, Any]]:
     """Yield the current files that the dataset means now, by name; as `bookkeeper.files.find`. Raises `NotFound`."""
-    return catalogued.find_where(database, _current(get(database, name)))
+    return catalogued.find_where(database, _current(_defined(database, name)))
 
 
 def take_snapshot(tx: Tx, name: str) -> SnapshotInfo:
@@ -189,16 +193,28 @@ def snapshots(database: Database, name: str) -> list[SnapshotInfo]:
     return [SnapshotInfo(**row) for row in rows]
 
 
+def grown_since(database: Database, name: str, snapshot: int) -> int:
+    """Return how many current files the dataset means now that are not in the snapshot. Raises `NotFound`."""
+    new = Fragment(
+        "NOT EXISTS (SELECT 1 FROM snapshot_files s WHERE s.snapshot_id = :snapshot AND s.file_id = files.id)",
+        {"snapshot": snapshot},
+    )
+    return _count(database, _current(_defined(database, name)) & new)
+
+
 def _dataset(row: tuple[Any, ...]) -> Dataset:
     id, name, kind, definition, created_at = row
     return Dataset(id, name, kind, tuple(json.loads(definition)), created_at)
 
 
 def _counted(database: Database, dataset: Dataset) -> Dataset:
-    condition = _current(dataset)
+    return replace(dataset, files=_count(database, _current(dataset)))
+
+
+def _count(database: Database, condition: Fragment) -> int:
     statement = f"SELECT count(*) AS files FROM files WHERE {condition.sql}"
     row = database.one(statement, condition.parameters)
-    return replace(dataset, files=row["files"] if row else 0)
+    return row["files"] if row else 0
 
 
 def _current(dataset: Dataset) -> Fragment:

@@ -1,4 +1,4 @@
-"""Lists of files as people and programs write them: JSON, JSON lines, CSV, TSV, or a plain text of paths.
+"""Lists of files as people and programs write them: JSON, JSON lines, CSV, TSV, or the names of files, one a line.
 
 Every list is read as a stream, also a JSON array. A list is a path, ``-`` (standard input) or a binary stream; its
 format is the one given, else that of its suffix, else what its first bytes look like.
@@ -6,6 +6,7 @@ format is the one given, else that of its suffix, else what its first bytes look
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -13,35 +14,36 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, Literal
+from typing import IO, Any, BinaryIO, Final, Literal, cast
 
 from bookkeeper.errors import NotFound, UsageError
 from bookkeeper.filelists.jsonlist import json_array, json_lines, objects
 from bookkeeper.filelists.table import table
 from bookkeeper.filelists.text import absolute, decoded, raw_lines, unreadable
 
-Format = Literal["json", "jsonl", "csv", "tsv", "text"]
+Format = Literal["json", "jsonl", "csv", "tsv", "names"]
 Source = str | os.PathLike[str] | BinaryIO
 
-FORMATS: Final = ("json", "jsonl", "csv", "tsv", "text")
+FORMATS: Final[tuple[Format, ...]] = ("json", "jsonl", "csv", "tsv", "names")
+_HEAD: Final = 4096  # bytes
 _SUFFIXES: Final[Mapping[str, Format]] = {
     ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".csv": "csv",
     ".tsv": "tsv",
-    ".txt": "text",
-    ".list": "text",
+    ".txt": "names",
+    ".list": "names",
 }
 
 
-def read(source: Source, *, format: str | None = None) -> Iterator[dict[str, Any]]:
+def records(source: Source, *, format: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield the records of a list, as `bookkeeper.files.declare` takes them.
 
     CSV and TSV have a header; columns that no file has are metadata, and a column whose every value is a number, or
     true or false, is read as such (not so numbers with leading zeros). ``location`` and ``url`` hold one location,
     ``locations`` several with spaces between. A record that has a ``path`` and no ``size`` names a file to be looked
-    at; a plain text has only such. Relative locations and paths are those of the working folder.
+    at; a list of names has only such. Relative locations and paths are those of the working folder.
     Raises `UsageError` naming list, line or record, and field; `NotFound` where there is no such list.
     """
     with _as_file(source) as (path, name):
@@ -49,10 +51,10 @@ def read(source: Source, *, format: str | None = None) -> Iterator[dict[str, Any
 
 
 def names(source: Source, *, format: str | None = None) -> Iterator[str]:
-    """Yield the names in a list: the lines of a plain text, or ``name`` of each record. Raises as `read`."""
+    """Yield the names in a list: its lines, or ``name`` of each record. Raises as `records`."""
     with _as_file(source) as (path, name):
         kind = _format(path, name, format)
-        if kind == "text":
+        if kind == "names":
             yield from _lines(path, name)
             return
         for number, record in enumerate(_records(path, name, kind), start=1):
@@ -66,7 +68,7 @@ def _records(path: Path, name: str, kind: Format) -> Iterator[dict[str, Any]]:
         return objects(json_array(path, name))
     if kind == "jsonl":
         return objects(json_lines(path, name))
-    if kind == "text":
+    if kind == "names":
         return ({"path": absolute(line)} for line in _lines(path, name))
     return table(path, name, kind)
 
@@ -101,6 +103,21 @@ def _as_file(source: Source) -> Iterator[tuple[Path, str]]:
         yield Path(copy.name), name
 
 
+def format_of(source: Source, format: str | None = None) -> Format:
+    """Return the format that a list has, and leave it to be read: the one given, of its suffix, or of its looks.
+
+    Raises `UsageError` where there is no such format, or the list is a pipe that can be read but once.
+    """
+    if source == "-" and format is None:
+        return _looks(cast(io.BufferedReader, sys.stdin.buffer).peek(_HEAD)[:_HEAD])
+    if isinstance(source, str | os.PathLike) and source != "-":
+        if format is None and Path(source).is_fifo():
+            raise UsageError(f"{source} is a pipe, and can be read but once", remedy="name its --format")
+        with _as_file(source) as (path, name):
+            return _format(path, name, format)
+    return _format(Path(), "", format)
+
+
 def _format(path: Path, name: str, given: str | None) -> Format:
     if given is not None:
         for known in FORMATS:
@@ -112,18 +129,24 @@ def _format(path: Path, name: str, given: str | None) -> Format:
         return suffix
     try:
         with path.open("rb") as stream:
-            head = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+            return _looks(stream.read(_HEAD))
     except OSError as error:
         raise unreadable(name, error) from error
+
+
+def _looks(head: bytes) -> Format:
+    """Return the format that the first bytes of a list look like."""
+    head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if head[:1] == b"[":
         return "json"
     if head[:1] == b"{":
         return "jsonl"
     header = head.partition(b"\n")[0].decode("utf-8", "replace").strip()
-    for separator, kind in (("\t", "tsv"), (",", "csv")):
-        if {"name", "path"} & {column.strip(' "') for column in header.split(separator)}:
-            return "tsv" if kind == "tsv" else "csv"
-    return "text"
+    columns: dict[Format, list[str]] = {"tsv": header.split("\t"), "csv": header.split(",")}
+    for kind, named in columns.items():
+        if len(named) > 1 and {"name", "path"} & {column.strip(' "') for column in named}:
+            return kind
+    return "names"
 
 
 def _lines(path: Path, name: str) -> Iterator[str]:

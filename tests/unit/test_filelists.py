@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ TSV = CSV.replace(b",", b"\t")
 
 
 def read(data: bytes, **options: Any) -> list[dict[str, Any]]:
-    return list(filelists.read(io.BytesIO(data), **options))
+    return list(filelists.records(io.BytesIO(data), **options))
 
 
 @pytest.mark.parametrize("data", [JSON, JSONL, CSV, TSV], ids=["json", "jsonl", "csv", "tsv"])
@@ -44,8 +46,8 @@ def test_the_suffix_of_a_path_names_the_format_and_a_catalog_takes_the_list(
     path = tmp_path / f"list.{suffix}"
     path.write_bytes(data)
     database = catalog.create(f"sqlite:///{tmp_path}/catalog.db")
-    assert files.declare(database, filelists.read(path)).new == 2
-    assert files.declare(database, filelists.read(str(path))).unchanged == 2
+    assert files.declare(database, filelists.records(path)).new == 2
+    assert files.declare(database, filelists.records(str(path))).unchanged == 2
     assert files.get(database, "b.root")["metadata"] == {"run": 2, "kind": "mc"}
     assert files.locations(database, "b.root") == ["/data/b.root"]
     database.close()
@@ -56,7 +58,7 @@ def test_a_plain_text_names_files_to_be_looked_at(tmp_path: Path, monkeypatch: p
     text = b"# good runs\n\n  data/a.root  \n/data/b.root\nroot://eos//c.root\n"
     paths = [str(tmp_path / "data/a.root"), "/data/b.root", "root://eos//c.root"]
     assert [record["path"] for record in read(text)] == paths
-    assert read(b"name,size\n", format="text") == [{"path": str(tmp_path / "name,size")}]
+    assert read(b"name,size\n", format="names") == [{"path": str(tmp_path / "name,size")}]
 
 
 def test_locations_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +92,21 @@ def test_an_array_is_read_as_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(b'{"name": "only", \n "size": 1}', format="json") == [{"name": "only", "size": 1}]
 
 
+def test_the_format_of_a_list_is_told_without_taking_anything_from_it(tmp_path: Path) -> None:
+    for data, format in [(JSON, "json"), (JSONL, "jsonl"), (CSV, "csv"), (TSV, "tsv"), (b"name\nb.root\n", "names")]:
+        path = tmp_path / "list"
+        path.write_bytes(data)
+        assert filelists.format_of(path) == format
+        assert filelists.format_of(path, "csv") == "csv"
+        code = "from bookkeeper import filelists; print(filelists.format_of('-'), *filelists.names('-'))"
+        done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+        assert done.stdout.split()[0] == format.encode()
+        assert done.stdout.split()[-1] == b"b.root"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is a pipe"):
+        filelists.format_of(tmp_path / "pipe")
+
+
 def test_an_empty_list_is_empty() -> None:
     assert read(b"") == []
 
@@ -99,7 +116,7 @@ def test_a_pipe_is_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(CSV,))
     writer.start()
-    assert [record["name"] for record in filelists.read(pipe)] == ["a.root", "b.root"]
+    assert [record["name"] for record in filelists.records(pipe)] == ["a.root", "b.root"]
     writer.join()
 
 
@@ -149,12 +166,12 @@ def test_a_wrong_list_is_told_by_place_and_fault(data: bytes, options: Any, said
 
 def test_a_list_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="there is no list"):
-        list(filelists.read(tmp_path / "none.csv"))
+        list(filelists.records(tmp_path / "none.csv"))
     with pytest.raises(UsageError, match="is a folder"):
-        list(filelists.read(tmp_path))
+        list(filelists.records(tmp_path))
     for name in ("a\0b", "x" * 5000):
         with pytest.raises(BookkeeperError):
-            list(filelists.read(name))
+            list(filelists.records(name))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="privilege: root reads everything")
@@ -163,4 +180,4 @@ def test_a_list_without_permission(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"list.{suffix}"
     path.touch(mode=0)
     with pytest.raises(StorageError, match="cannot be read"):
-        list(filelists.read(path))
+        list(filelists.records(path))
