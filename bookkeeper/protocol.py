@@ -214,7 +214,7 @@ class Ledger(Protocol):
     def commit(self, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
         """Make everything the process consumed count, whole or not at all; return its outputs, to be published.
 
-        Repeated, it answers the same. A guard that fails rolls back and raises `Fenced`. Durable.
+        Repeated, it answers the same. A guard that fails rolls back and raises `RolledBack`. Durable.
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from bookkeeper.catalog import NOW, Tx
 from bookkeeper.errors import NotAllowed, NotFound, UsageError
 from bookkeeper.events import record
-from bookkeeper.ledger.guards import refuse, who
+from bookkeeper.ledger.guards import ANY_OVERDUE, refuse, who
 from bookkeeper.protocol import Delivered, FileInfo, FileMark, Mark, ProcessKey, Status
 
 GUARD: Final = f"""
@@ -77,6 +77,8 @@ UPDATE processes SET last_seq = :seq, delivered = delivered + :count, group_limi
  WHERE id = :id
 """
 
+SEEN: Final = "UPDATE processes SET last_seq = :seq WHERE id = :id AND last_seq < :seq"
+
 PARK_STALE: Final = """
 UPDATE ledger SET state = 'parked', reason = :reason WHERE request_id = :request AND file_id = :file AND state = 'available'
 """
@@ -104,11 +106,15 @@ SELECT d.state, f.name FROM deliveries d JOIN files f ON f.id = d.file_id WHERE 
 """
 
 
-def next_files(tx: Tx, key: ProcessKey, seq: int, limit: int, done: Sequence[FileMark] = ()) -> Delivered:
+def next_files(
+    tx: Tx, key: ProcessKey, seq: int, limit: int, done: Sequence[FileMark] = (), *, swept: bool = True
+) -> Delivered | None:
     """Record what is done and hand out up to ``limit`` more files; a partition comes whole.
 
     Files with fewer charged attempts come first; a file with ``n`` of them comes with at most
-    ``ceil(files_per_process / 2**n) - 1`` companions in its whole process.
+    ``ceil(files_per_process / 2**n) - 1`` companions in its whole process. A ``seq`` that was answered takes nothing
+    more, even if the answer was empty: whoever asked has gone on. None, unless ``swept``, where there are no files now
+    and overdue processes may hold some: roll them back and ask again.
     """
     if seq < 1 or limit < 1:
         raise UsageError("next_files counts its calls and its files from 1")
@@ -122,25 +128,31 @@ def next_files(tx: Tx, key: ProcessKey, seq: int, limit: int, done: Sequence[Fil
         again = tx.run(GIVEN, {"id": key.id, "seq": seq, "request": request}).fetchall()
         if again:
             return Delivered(tuple(_info(found) for found in again), Status.FILES, partition, project_state)
+    group: list[Any] = []
+    smallest, chosen = group_limit, partition
     if project_state != "open":
         status = Status.EXHAUSTED if project_state == "ended" else Status.NONE_NOW
-        return Delivered((), status, partition, project_state)
-    if partition_by is not None:
-        partition, group, status = _partition(tx, request, project, partition, delivered)
-        smallest = group_limit
+    elif partition_by is not None:
+        chosen, group, status = _partition(tx, request, project, partition, delivered)
     else:
         group, smallest, status = _group(tx, request, project, limit, files_per_process, group_limit, delivered)
+    if group and seq <= last_seq:
+        group, status = [], Status.NONE_NOW
     if not group:
-        if status is Status.NONE_NOW and not _some_are_left(tx, request, project, key.id):
-            status = Status.EXHAUSTED
+        if status is Status.NONE_NOW and project_state == "open":
+            if not swept and tx.run(ANY_OVERDUE).fetchone():
+                return None
+            if not _some_are_left(tx, request, project, key.id):
+                status = Status.EXHAUSTED
+        tx.run(SEEN, {"id": key.id, "seq": seq})
         return Delivered((), status, partition, project_state)
     tx.many(TAKE, [{"id": key.id, "request": request, "file": found[0]} for found in group])
     tx.many(DELIVER, [{"id": key.id, "file": found[0], "seq": seq, "attempt": found[1] + 1} for found in group])
     tx.run(
         GAVE,
-        {"id": key.id, "seq": max(seq, last_seq), "count": len(group), "limit": smallest, "partition": partition},
+        {"id": key.id, "seq": seq, "count": len(group), "limit": smallest, "partition": chosen},
     )
-    return Delivered(tuple(_info(found) for found in group), Status.FILES, partition, project_state)
+    return Delivered(tuple(_info(found) for found in group), Status.FILES, chosen, project_state)
 
 
 def _group(

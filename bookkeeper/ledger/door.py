@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from bookkeeper import events
 from bookkeeper.catalog import Database
-from bookkeeper.errors import Fenced, RolledBack
+from bookkeeper.errors import RolledBack
 from bookkeeper.ledger import commit, deliver, giveback, guards, outputs, start
 from bookkeeper.protocol import (
     Delivered,
@@ -18,7 +19,6 @@ from bookkeeper.protocol import (
     ProcessKey,
     Started,
     StartProcess,
-    Status,
     StoredOutput,
 )
 from bookkeeper_schema.states import Step
@@ -39,10 +39,12 @@ class SqlLedger:
     def next_files(self, key: ProcessKey, seq: int, limit: int, done: Sequence[FileMark] = ()) -> Delivered:
         """See `Ledger.next_files`."""
         with self._database.transaction() as tx:
-            answer = deliver.next_files(tx, key, seq, limit, done)
-        if answer.status is Status.NONE_NOW and sweep(self._database):
+            answer = deliver.next_files(tx, key, seq, limit, done, swept=False)
+        if answer is None:
+            sweep(self._database)
             with self._database.transaction() as tx:
-                return deliver.next_files(tx, key, seq, limit)
+                answer = deliver.next_files(tx, key, seq, limit)
+        assert answer is not None
         return answer
 
     def mark(self, key: ProcessKey, marks: Sequence[FileMark], *, durable: bool = False) -> None:
@@ -57,6 +59,7 @@ class SqlLedger:
         if lease is None:
             with self._database.transaction(durable=True) as tx:
                 giveback.expire(tx, key.id)
+            with self._database.transaction() as tx:
                 guards.refuse(tx, key, "renew its lease")
         return lease
 
@@ -66,7 +69,7 @@ class SqlLedger:
             with self._database.transaction(durable=True) as tx:
                 commit.stage(tx, key, manifest)
         except guards.GuardFailed as error:
-            raise self._refused(key, error) from error
+            self._refused(key, error)
 
     def commit(self, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
         """See `Ledger.commit`."""
@@ -74,7 +77,8 @@ class SqlLedger:
             with self._database.transaction(durable=True) as tx:
                 return commit.commit(tx, key, manifest)
         except guards.GuardFailed as error:
-            raise self._refused(key, error) from error
+            self._refused(key, error)
+            return self.outputs_of(key)
 
     def roll_back(
         self,
@@ -135,13 +139,22 @@ class SqlLedger:
         with self._database.transaction(durable=True) as tx:
             return guards.fate(tx, key)[0]
 
+    def sole_publisher(self) -> AbstractContextManager[bool]:
+        """See `Ledger.sole_publisher`."""
+        return self._database.sole_publisher()
+
     def close(self) -> None:
         """See `Ledger.close`. The database stays open: it is its opener's."""
 
-    def _refused(self, key: ProcessKey, error: guards.GuardFailed) -> RolledBack | Fenced:
-        """Roll back a process whose commit failed a guard; the fault is not in its files."""
-        self.roll_back(key, f"commit refused: {error}", step=Step.OUTPUT_STORAGE)
-        return RolledBack(f"process {key.id} was rolled back: {error}", remedy="its files are free for other processes")
+    def _refused(self, key: ProcessKey, error: guards.GuardFailed) -> None:
+        """Roll back a process whose manifest failed a guard and say so; the fault is not in its files.
+
+        Returns only where another call of the process committed it meanwhile.
+        """
+        if self.roll_back(key, f"commit refused: {error}", step=Step.OUTPUT_STORAGE) is not Fate.COMMITTED:
+            raise RolledBack(
+                f"process {key.id} was rolled back: {error}", remedy="its files are free for other processes"
+            ) from error
 
 
 def sweep(database: Database, *, grace: bool = True) -> int:
@@ -149,7 +162,7 @@ def sweep(database: Database, *, grace: bool = True) -> int:
 
     ``grace=False`` (an explicit ``expire``) gives nobody a lease for an outage of ours.
     """
-    if not database.rows(giveback.ANY_OVERDUE):
+    if not database.rows(guards.ANY_OVERDUE):
         return 0
     with database.transaction() as tx:
         doomed = giveback.overdue(tx, grace=grace)

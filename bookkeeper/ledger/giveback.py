@@ -59,10 +59,6 @@ SELECT id, lease_until < {NOW}, graced FROM processes
  WHERE state IN ('active', 'staged') AND (lease_until < {NOW} OR wall_until < {NOW})
 """
 
-ANY_OVERDUE: Final = f"""
-SELECT 1 FROM processes WHERE state IN ('active', 'staged') AND (lease_until < {NOW} OR wall_until < {NOW}) LIMIT 1
-"""
-
 COUNT_LIVE: Final = "SELECT count(*) FROM processes WHERE state IN ('active', 'staged')"
 
 GRACE: Final = f"""
@@ -165,6 +161,8 @@ def roll_back(
         return became
     ended = Ended(*row)
     _last_words(tx, ended, marks)
+    if counted and step is None:
+        counted = ended.delivered > 0  # it found nothing to do, which is no failure
     give_back(tx, ended, reason, charge_opened=step not in UNCHARGED_STEPS and counted, counted=counted)
     return Fate.ROLLED_BACK
 
@@ -185,7 +183,7 @@ def expire(tx: Tx, process: int) -> bool:
         return False
     ended = Ended(*row)
     reason = tx.run("SELECT reason FROM processes WHERE id = :id", {"id": process}).fetchone()[0]
-    give_back(tx, ended, reason, charge_opened=True, counted=True)
+    give_back(tx, ended, reason, charge_opened=True, counted=ended.delivered > 0)
     return True
 
 
@@ -257,8 +255,8 @@ def release(tx: Tx, ended: Ended, reason: str) -> None:
 
 
 def _count_failure(tx: Tx, ended: Ended, reason: str, charged: int) -> None:
-    """Brake the project when failures in a row say nothing about the files. Finding nothing to do is no failure."""
-    verdict = "charged" if charged else "uncharged" if ended.delivered else "neither"
+    """Brake the project when failures in a row say nothing about the files."""
+    verdict = "charged" if charged else "uncharged"
     in_a_row, state = tx.run(ROLLED_BACK, {"project": ended.project, "verdict": verdict}).fetchone()
     if verdict == "uncharged" and in_a_row >= BRAKE and state == "open":
         why = f"{in_a_row} failures in a row that are not the files': {reason}"

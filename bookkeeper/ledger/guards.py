@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NoReturn
 
-from bookkeeper.catalog import Tx
+from bookkeeper.catalog import NOW, Tx
 from bookkeeper.errors import BookkeeperError, Fenced, NotAllowed, NotFound
 from bookkeeper.protocol import Fate, ProcessKey
 
 FATE: Final = "SELECT state, reason FROM processes WHERE id = :id AND token = :token"
+
+ANY_OVERDUE: Final = f"""
+SELECT 1 FROM processes WHERE state IN ('active', 'staged') AND (lease_until < {NOW} OR wall_until < {NOW}) LIMIT 1
+"""
 
 OPEN_PROJECT: Final = "SELECT id FROM projects WHERE request_id = :request AND state <> 'ended'"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from bookkeeper.catalog import NOW, Tx
@@ -77,9 +78,10 @@ SELECT r.files - r.committed
 RECOVERY: Final = f"""
 INSERT INTO projects (name, request_id, recovers, application_family, application_name, application_version, station, owner,
                       files, started_at)
-SELECT r.name || '-recovery-' || (SELECT count(*) FROM projects k WHERE k.request_id = r.id), r.id, j.id,
+SELECT r.name || '-recovery-' || ((SELECT count(*) FROM projects k WHERE k.request_id = r.id) + :taken), r.id, j.id,
        j.application_family, j.application_name, j.application_version, j.station, j.owner, 0, {NOW}
   FROM projects j JOIN requests r ON r.id = j.request_id WHERE j.id = :project
+    ON CONFLICT (name) DO NOTHING
 RETURNING id
 """
 
@@ -274,13 +276,22 @@ def recover(tx: Tx, project: ProjectRow, *, fence_live: bool = False) -> int | N
     if tx.run(MISSING, {"request": project.request}).fetchone()[0] == 0:
         return None
     newest = tx.run(NEWEST, {"request": project.request}).fetchone()[0]
-    target = int(tx.run(RECOVERY, {"project": newest}).fetchone()[0])
-    for origin, count in tx.run(SHARES, {"request": project.request, "target": target}).fetchall():
-        if count:
+    target = _open_recovery(tx, newest)
+    for origin, files in tx.run(SHARES, {"request": project.request, "target": target}).fetchall():
+        if files:
             tx.run(TAKE_OVER, {"origin": origin, "target": target})
-            move_share(tx, origin=origin, target=target, count=count)
+            move_share(tx, origin=origin, target=target, count=files)
     record(tx, "project.recovered", {"recovers": newest}, project=target)
     return target
+
+
+def _open_recovery(tx: Tx, newest: int) -> int:
+    """Open the project after ``newest`` under the first name that nobody else's project has."""
+    for taken in count():
+        row = tx.run(RECOVERY, {"project": newest, "taken": taken}).fetchone()
+        if row is not None:
+            return int(row[0])
+    raise AssertionError("names never run out")
 
 
 def park(tx: Tx, project: ProjectRow, names: Sequence[str], reason: str) -> int:

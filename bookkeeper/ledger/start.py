@@ -42,7 +42,7 @@ HAS_PARTITION: Final = "SELECT 1 FROM ledger WHERE request_id = :request AND par
 def start_process(tx: Tx, start: StartProcess) -> Started:
     """Open a process of an open project, or return the one that this nonce opened before.
 
-    Raises `NotFound`, `Paused`, `NotAllowed`, and `Fenced` where that earlier process is no longer live.
+    Raises `NotFound`, `Paused`, `NotAllowed`, and `Fenced` where that earlier process was rolled back.
     """
     token = secret(start.nonce)
     tx.run(
@@ -62,7 +62,7 @@ def start_process(tx: Tx, start: StartProcess) -> Started:
     if row is None:
         raise _why_not(tx, start.project)
     process, state, reason, partition, files_per_process, lease, request_id, request, partition_by, required, uuid = row
-    if state not in ("active", "staged"):
+    if state not in ("active", "staged", "committed"):
         raise Fenced(f"process {process} of this job is over: {reason or state}", remedy="start another process")
     if start.partition is not None:
         _check_partition(tx, start.partition, request_id, request, partition_by)
