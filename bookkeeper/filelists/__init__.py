@@ -1,5 +1,5 @@
 """Lists of files as people and programs write them: JSON, JSON lines, CSV, TSV, or the names of files, one a line."""
 
-from bookkeeper.filelists.reading import FORMATS, format_of, names, records
+from bookkeeper.filelists.reading import FORMATS, names, read
 
-__all__ = ["FORMATS", "format_of", "names", "records"]
+__all__ = ["FORMATS", "names", "read"]

@@ -6,7 +6,6 @@ format is the one given, else that of its suffix, else what its first bytes look
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sys
@@ -14,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, Literal, cast
+from typing import IO, Any, BinaryIO, Final, Literal
 
 from bookkeeper.errors import NotFound, UsageError
 from bookkeeper.filelists.jsonlist import json_array, json_lines, objects
@@ -37,7 +36,7 @@ _SUFFIXES: Final[Mapping[str, Format]] = {
 }
 
 
-def records(source: Source, *, format: str | None = None) -> Iterator[dict[str, Any]]:
+def read(source: Source, *, format: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield the records of a list, as `bookkeeper.files.declare` takes them.
 
     CSV and TSV have a header; columns that no file has are metadata, and a column whose every value is a number, or
@@ -51,7 +50,7 @@ def records(source: Source, *, format: str | None = None) -> Iterator[dict[str, 
 
 
 def names(source: Source, *, format: str | None = None) -> Iterator[str]:
-    """Yield the names in a list: its lines, or ``name`` of each record. Raises as `records`."""
+    """Yield the names in a list: its lines, or ``name`` of each record. Raises as `read`."""
     with _as_file(source) as (path, name):
         kind = _format(path, name, format)
         if kind == "names":
@@ -101,21 +100,6 @@ def _as_file(source: Source) -> Iterator[tuple[Path, str]]:
         shutil.copyfileobj(stream, copy)
         copy.flush()
         yield Path(copy.name), name
-
-
-def format_of(source: Source, format: str | None = None) -> Format:
-    """Return the format that a list has, and leave it to be read: the one given, of its suffix, or of its looks.
-
-    Raises `UsageError` where there is no such format, or the list is a pipe that can be read but once.
-    """
-    if source == "-" and format is None:
-        return _looks(cast(io.BufferedReader, sys.stdin.buffer).peek(_HEAD)[:_HEAD])
-    if isinstance(source, str | os.PathLike) and source != "-":
-        if format is None and Path(source).is_fifo():
-            raise UsageError(f"{source} is a pipe, and can be read but once", remedy="name its --format")
-        with _as_file(source) as (path, name):
-            return _format(path, name, format)
-    return _format(Path(), "", format)
 
 
 def _format(path: Path, name: str, given: str | None) -> Format:

@@ -27,7 +27,7 @@ TSV = CSV.replace(b",", b"\t")
 
 
 def read(data: bytes, **options: Any) -> list[dict[str, Any]]:
-    return list(filelists.records(io.BytesIO(data), **options))
+    return list(filelists.read(io.BytesIO(data), **options))
 
 
 @pytest.mark.parametrize("data", [JSON, JSONL, CSV, TSV], ids=["json", "jsonl", "csv", "tsv"])
@@ -46,8 +46,8 @@ def test_the_suffix_of_a_path_names_the_format_and_a_catalog_takes_the_list(
     path = tmp_path / f"list.{suffix}"
     path.write_bytes(data)
     database = catalog.create(f"sqlite:///{tmp_path}/catalog.db")
-    assert files.declare(database, filelists.records(path)).new == 2
-    assert files.declare(database, filelists.records(str(path))).unchanged == 2
+    assert files.declare(database, filelists.read(path)).new == 2
+    assert files.declare(database, filelists.read(str(path))).unchanged == 2
     assert files.get(database, "b.root")["metadata"] == {"run": 2, "kind": "mc"}
     assert files.locations(database, "b.root") == ["/data/b.root"]
     database.close()
@@ -92,19 +92,10 @@ def test_an_array_is_read_as_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(b'{"name": "only", \n "size": 1}', format="json") == [{"name": "only", "size": 1}]
 
 
-def test_the_format_of_a_list_is_told_without_taking_anything_from_it(tmp_path: Path) -> None:
-    for data, format in [(JSON, "json"), (JSONL, "jsonl"), (CSV, "csv"), (TSV, "tsv"), (b"name\nb.root\n", "names")]:
-        path = tmp_path / "list"
-        path.write_bytes(data)
-        assert filelists.format_of(path) == format
-        assert filelists.format_of(path, "csv") == "csv"
-        code = "from bookkeeper import filelists; print(filelists.format_of('-'), *filelists.names('-'))"
-        done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
-        assert done.stdout.split()[0] == format.encode()
-        assert done.stdout.split()[-1] == b"b.root"
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UsageError, match="is a pipe"):
-        filelists.format_of(tmp_path / "pipe")
+def test_standard_input_is_a_list() -> None:
+    code = "from bookkeeper import filelists; print(*(record['name'] for record in filelists.read('-')))"
+    done = subprocess.run([sys.executable, "-c", code], input=CSV, capture_output=True, check=True)
+    assert done.stdout == b"a.root b.root\n"
 
 
 def test_an_empty_list_is_empty() -> None:
@@ -116,7 +107,7 @@ def test_a_pipe_is_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(CSV,))
     writer.start()
-    assert [record["name"] for record in filelists.records(pipe)] == ["a.root", "b.root"]
+    assert [record["name"] for record in filelists.read(pipe)] == ["a.root", "b.root"]
     writer.join()
 
 
@@ -166,12 +157,12 @@ def test_a_wrong_list_is_told_by_place_and_fault(data: bytes, options: Any, said
 
 def test_a_list_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="there is no list"):
-        list(filelists.records(tmp_path / "none.csv"))
+        list(filelists.read(tmp_path / "none.csv"))
     with pytest.raises(UsageError, match="is a folder"):
-        list(filelists.records(tmp_path))
+        list(filelists.read(tmp_path))
     for name in ("a\0b", "x" * 5000):
         with pytest.raises(BookkeeperError):
-            list(filelists.records(name))
+            list(filelists.read(name))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="privilege: root reads everything")
@@ -180,4 +171,4 @@ def test_a_list_without_permission(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"list.{suffix}"
     path.touch(mode=0)
     with pytest.raises(StorageError, match="cannot be read"):
-        list(filelists.records(path))
+        list(filelists.read(path))
