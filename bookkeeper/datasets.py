@@ -31,6 +31,11 @@ _SNAPSHOT: Final = f"""
 INSERT INTO snapshots (dataset_id, files, bytes, entries, taken_at)
 VALUES (:dataset, 0, 0, NULL, {NOW}) RETURNING id, taken_at
 """
+_FREEZE: Final = """
+INSERT INTO snapshot_files (snapshot_id, file_id, version)
+SELECT :snapshot, files.id, files.version FROM files WHERE {condition} ORDER BY files.id
+"""
+_COUNT: Final = "SELECT count(*) AS files FROM files WHERE {condition}"
 _TOTALS: Final = """
 SELECT count(*), coalesce(sum(f.size), 0), CASE WHEN count(f.entries) = count(*) THEN sum(f.entries) END
   FROM snapshot_files s JOIN files f ON f.id = s.file_id WHERE s.snapshot_id = :snapshot
@@ -164,11 +169,7 @@ def take_snapshot(tx: Tx, name: str) -> SnapshotInfo:
     dataset = _dataset(row)
     condition = _current(dataset)
     snapshot, taken_at = tx.run(_SNAPSHOT, {"dataset": dataset.id}).fetchone()
-    tx.run(
-        "INSERT INTO snapshot_files (snapshot_id, file_id, version)"
-        f" SELECT :snapshot, files.id, files.version FROM files WHERE {condition.sql} ORDER BY files.id",
-        {**condition.parameters, "snapshot": snapshot},
-    )
+    tx.run(condition.within(_FREEZE), {**condition.parameters, "snapshot": snapshot})
     count, size, entries = tx.run(_TOTALS, {"snapshot": snapshot}).fetchone()
     if not count:
         raise NotAllowed(
@@ -212,8 +213,7 @@ def _counted(database: Database, dataset: Dataset) -> Dataset:
 
 
 def _count(database: Database, condition: Fragment) -> int:
-    statement = f"SELECT count(*) AS files FROM files WHERE {condition.sql}"
-    row = database.one(statement, condition.parameters)
+    row = database.one(condition.within(_COUNT), condition.parameters)
     return row["files"] if row else 0
 
 

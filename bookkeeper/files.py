@@ -39,6 +39,9 @@ _COLUMNS: Final = (
     " files.state, files.declared_at, files.metadata"
 )
 _GET: Final = f"SELECT {_COLUMNS} FROM files WHERE files.name = :name"
+_FIND: Final = f"""
+SELECT {_COLUMNS} FROM files WHERE files.name > :after AND {{condition}} ORDER BY files.name LIMIT :page
+"""
 _LOCATIONS: Final = """
 SELECT l.url FROM locations l JOIN files f ON f.id = l.file_id WHERE f.name = :name ORDER BY l.url
 """
@@ -114,9 +117,7 @@ def find(
 
 def find_where(database: Database, condition: Fragment, *, limit: int | None = None) -> Iterator[dict[str, Any]]:
     """Yield the files that meet a condition, by name, a page at a time: no result is held whole."""
-    statement = (
-        f"SELECT {_COLUMNS} FROM files WHERE files.name > :after AND ({condition.sql}) ORDER BY files.name LIMIT :page"
-    )
+    statement = condition.within(_FIND)
     after, left = "", limit
     while left is None or left > 0:
         page = PAGE if left is None else min(PAGE, left)

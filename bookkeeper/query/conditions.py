@@ -36,6 +36,13 @@ class Fragment:
     sql: str = "1 = 1"
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
+    def within(self, statement: str) -> str:
+        """Return a statement of this program with the condition in the place of its ``{condition}``.
+
+        This is where a condition becomes part of a statement, and nowhere else.
+        """
+        return statement.replace("{condition}", f"({self.sql})")
+
     def __and__(self, other: Fragment) -> Fragment:
         """Both conditions; their parameters must have different names."""
         return Fragment(f"({self.sql}) AND ({other.sql})", {**self.parameters, **other.parameters})
