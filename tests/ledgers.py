@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -238,11 +240,15 @@ class Job:
 
 def new_catalog(path: Path) -> Catalog:
     """Make an empty catalog; quickly, from one made before."""
-    template = path.parent / "template.catalog"
-    if not template.exists():
-        create_catalog(f"sqlite:///{template}").close()
-    shutil.copyfile(template, path)
+    shutil.copyfile(Path(_template().name) / "empty.db", path)
     return open_catalog(f"sqlite:///{path}")
+
+
+@functools.cache
+def _template() -> tempfile.TemporaryDirectory[str]:
+    folder = tempfile.TemporaryDirectory(prefix="bookkeeper-")
+    create_catalog(f"sqlite:///{folder.name}/empty.db").close()
+    return folder
 
 
 def violations(database: Any) -> list[str]:

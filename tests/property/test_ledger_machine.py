@@ -1,0 +1,421 @@
+"""Many jobs at once, zombies, lost and repeated answers, expiries and operators, against a model of a few lines.
+
+After every step the ledger says of every file what the model says, every invariant holds, and every verb that was
+answered is answered the same again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from bookkeeper.errors import Fenced, NotAllowed, Paused, RolledBack
+from bookkeeper.ledger import outputs
+from bookkeeper.protocol import Delivered, Fate, FileMark, Manifest, Mark, Status
+from ledgers import Job, World, violations
+
+# Read at import: a fixture keeps the settings of the developer's shell away from tests.
+THOROUGH = os.environ.get("BOOKKEEPER_HYPOTHESIS") == "thorough"
+FILES, ATTEMPTS = 6, 2
+VERDICTS = st.sampled_from([Mark.CONSUMED] * 5 + [Mark.SKIPPED, Mark.FAILED, Mark.UNREAD])
+
+
+class Model:
+    """What should be: per file its state, its holder, the failures charged to it and those alone; per job its state."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.state = dict.fromkeys(names, "available")
+        self.holder: dict[str, int] = {}
+        self.attempts = dict.fromkeys(names, 0)
+        self.alone = dict.fromkeys(names, 0)
+        self.job: dict[int, str] = {}
+
+    def give_back(self, process: int, charged: set[str], *, alone: bool) -> None:
+        """What a process that ended still holds is free again, or parked where it failed alone too often."""
+        for name in [name for name, holder in self.holder.items() if holder == process and self.state[name] == "held"]:
+            self.attempts[name] += name in charged
+            self.alone[name] += name in charged and alone
+            tired = name in charged and alone and self.alone[name] >= ATTEMPTS
+            self.state[name] = "parked" if tired else "available"
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Jobs and operators do what they like in any order."""
+
+    request: dict[str, Any] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="bookkeeper-"))
+        self.world = World.create(
+            self.folder / "c.db", FILES, max_attempts=ATTEMPTS, files_per_process=4, **self.request
+        )
+        self.model = Model(self.world.files("available"))
+        self.jobs: list[Job] = []
+        self.answers: dict[int, dict[int, tuple[Delivered, dict[str, int]]]] = {}
+        self.marked: dict[int, dict[str, Mark]] = {}
+        self.ever_opened: dict[int, set[str]] = {}
+        self.project = "p"
+
+    def teardown(self) -> None:
+        self.world.close()
+        shutil.rmtree(self.folder)
+
+    # -- helpers ---------------------------------------------------------------------------------------------------
+
+    def pick(self, data: st.DataObject) -> Job:
+        assume(self.jobs)
+        return data.draw(st.sampled_from(self.jobs[-8:]), "job")
+
+    def lives(self, job: Job, *states: str) -> bool:
+        return self.model.job[job.key.id] in (states or ("active", "staged"))
+
+    def expect(self, job: Job, verb: Callable[[], Any], *states: str) -> Any:
+        """Say a verb that only a process in one of these states may say; None where it rightly may not."""
+        state = self.model.job[job.key.id]
+        before = self.world.dump(clocks=True)
+        if state in states:
+            return verb()
+        kind = Fenced if state in ("rolled_back", "revoking", "revoked") else NotAllowed
+        with pytest.raises(kind):
+            verb()
+        assert self.world.dump(clocks=True) == before
+        return None
+
+    def same_again(self, verb: Callable[[], Any], answer: Any) -> None:
+        before = self.world.dump()
+        assert verb() == answer
+        assert self.world.dump() == before
+
+    def all_parted(self, job: Job, charged: set[str]) -> set[str]:
+        """A partition is charged whole or not at all."""
+        return set(job.ids) if charged and job.started.partitioned else charged
+
+    def rolled_back(self, job: Job, *, opened: bool) -> None:
+        marked = self.marked[job.key.id]
+        charged = {name for name, mark in marked.items() if mark in (Mark.SKIPPED, Mark.FAILED)}
+        charged |= self.ever_opened[job.key.id] if opened else set()
+        alone = len(job.ids) == 1 or job.started.partitioned
+        self.model.give_back(job.key.id, self.all_parted(job, charged), alone=alone)
+        self.model.job[job.key.id] = "rolled_back"
+
+    def is_open(self) -> bool:
+        return self.world.project_state(self.project)[0] == "open"
+
+    def sweep_model(self) -> None:
+        """What a sweep does: fewer than ten live processes here, or all that are late; never any grace."""
+        for job in self.jobs:
+            if self.lives(job) and job.key.id in self.overdue:
+                self.rolled_back(job, opened=True)
+        self.overdue.clear()
+
+    @initialize()
+    def begin(self) -> None:
+        self.overdue: set[int] = set()
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    @rule(many=st.sampled_from([None, 1, 2, 4]))
+    def start(self, many: int | None) -> None:
+        live = sum(1 for job in self.jobs if self.lives(job))
+        assume(live < 5)
+        was_open = self.is_open()
+        try:
+            job = self.world.start(self.project, files_per_process=many)
+        except (Paused, NotAllowed):
+            self.sweep_model()
+            assert not (was_open and self.is_open())
+            return
+        self.sweep_model()
+        self.jobs.append(job)
+        self.model.job[job.key.id] = "active"
+        self.answers[job.key.id], self.marked[job.key.id], self.ever_opened[job.key.id] = {}, {}, set()
+        self.same_again(lambda: self.world.ledger.start_process(job.introduction), job.started)
+
+    @rule(data=st.data(), limit=st.integers(1, 4))
+    def take(self, data: st.DataObject, limit: int) -> None:
+        job = self.pick(data)
+        self.overdue.discard(job.key.id) if self.lives(job, "active") else None
+        free = {name for name, state in self.model.state.items() if state == "available"}
+        answer = self.expect(job, lambda: job.ask(limit), "active")
+        if answer is None:
+            job.seq -= 1
+            return
+        names = {info.name for info in answer.files}
+        if not names <= free:  # it swept, and took what came free
+            self.sweep_model()
+            free = {name for name, state in self.model.state.items() if state == "available"}
+        elif answer.status in (Status.NONE_NOW, Status.EXHAUSTED) and answer.project_state == "open":
+            self.sweep_model()
+        assert names <= free
+        for name in names:
+            self.model.state[name], self.model.holder[name] = "held", job.key.id
+        held = [name for name, holder in self.model.holder.items() if holder == job.key.id and name in job.ids]
+        if not job.started.partitioned:
+            assert (
+                len(held) <= min(-(-job.started.files_per_process >> self.model.attempts[name]) or 1 for name in held)
+                if held
+                else True
+            )
+        self.answers[job.key.id][job.seq] = (answer, {info.name: info.id for info in answer.files})
+        again = self.world.ledger.next_files(job.key, job.seq, limit)
+        assert again.files == answer.files
+
+    @rule(data=st.data())
+    def take_again_late(self, data: st.DataObject) -> None:
+        job = self.pick(data)
+        assume(self.answers[job.key.id] and self.lives(job, "active"))
+        seq = data.draw(st.sampled_from(sorted(self.answers[job.key.id])), "seq")
+        before = self.world.dump()
+        answer = self.world.ledger.next_files(job.key, seq, 4)
+        assert answer.files == self.answers[job.key.id][seq][0].files
+        self.overdue.discard(job.key.id)
+        if self.overdue and not answer.files:
+            self.overdue &= set(self.world.column("SELECT id FROM processes WHERE lease_until < 0"))
+            self.reconcile_sweep()
+        else:
+            assert self.world.dump() == before
+
+    def reconcile_sweep(self) -> None:
+        for job in self.jobs:
+            if self.lives(job) and self.world.state(job) == "rolled_back":
+                self.rolled_back(job, opened=True)
+        self.overdue = {process for process in self.overdue if self.model.job[process] in ("active", "staged")}
+
+    @rule(data=st.data(), mark=st.sampled_from([Mark.OPENED, Mark.OPENED, Mark.CONSUMED, Mark.SKIPPED, Mark.FAILED]))
+    def mark(self, data: st.DataObject, mark: Mark) -> None:
+        job = self.pick(data)
+        assume(job.ids)
+        name = data.draw(st.sampled_from(sorted(job.ids)), "file")
+        known = self.marked[job.key.id]
+        closing = (Mark.SKIPPED, Mark.FAILED)
+        was = known.get(name)
+        if self.lives(job, "active") and (
+            (mark in closing and (job.started.partitioned or was not in (None, Mark.OPENED, mark)))
+            or (mark is Mark.CONSUMED and was in closing)
+        ):
+            before = self.world.dump(clocks=True)
+            with pytest.raises(NotAllowed):
+                job.mark(mark, name, reason="r")
+            assert self.world.dump(clocks=True) == before
+            return
+        self.expect(job, lambda: job.mark(mark, name, reason="r"), "active")
+        if self.lives(job, "active"):
+            self.overdue.discard(job.key.id)
+            if was in (None, Mark.OPENED):
+                known[name] = mark
+                if mark in (Mark.OPENED, Mark.CONSUMED):
+                    self.ever_opened[job.key.id].add(name)
+            self.same_again(lambda: job.mark(mark, name, reason="r"), None)
+
+    @rule(data=st.data())
+    def heartbeat(self, data: st.DataObject) -> None:
+        job = self.pick(data)
+        if self.expect(job, lambda: self.world.ledger.heartbeat(job.key), "active", "staged"):
+            self.overdue.discard(job.key.id)
+
+    @rule(data=st.data())
+    def stage(self, data: st.DataObject) -> None:
+        job = self.pick(data)
+        assume(self.model.job[job.key.id] != "staged")
+        self.expect(job, job.stage, "active")
+        if self.lives(job, "active"):
+            self.model.job[job.key.id] = "staged"
+            self.overdue.discard(job.key.id)
+            self.same_again(job.stage, None)
+
+    @rule(data=st.data(), forced=st.booleans(), bare=st.booleans())
+    def commit(self, data: st.DataObject, forced: bool, bare: bool) -> None:
+        job = self.pick(data)
+        known = self.marked[job.key.id]
+        verdict = {name: data.draw(VERDICTS, name) for name in job.ids}
+        if not forced:  # what an honest job says
+            verdict = {
+                name: Mark.CONSUMED if known.get(name, Mark.OPENED) is Mark.OPENED else known[name] for name in job.ids
+            }
+        staged = self.model.job[job.key.id] == "staged"
+        outputs = [] if bare and not staged else [job.output()]
+        manifest = Manifest([FileMark(job.ids[n], m, reason="r") for n, m in verdict.items()], outputs, not outputs)
+        ready = self.lives(job)
+        contradicted = any(not _fits(known.get(name), mark) for name, mark in verdict.items())
+        broken = job.started.partitioned and any(mark is not Mark.CONSUMED for mark in verdict.values())
+        if ready and (contradicted or broken):
+            with pytest.raises(RolledBack):
+                self.world.ledger.commit(job.key, manifest)
+            self.rolled_back(job, opened=False)
+            return
+        answer = self.expect(job, lambda: self.world.ledger.commit(job.key, manifest), "active", "staged", "committed")
+        if not ready:
+            return
+        consumed = {name for name, mark in verdict.items() if mark is Mark.CONSUMED}
+        for name in consumed:
+            self.model.state[name] = "committed"
+        charged = {name for name, mark in verdict.items() if mark in (Mark.SKIPPED, Mark.FAILED)}
+        self.model.give_back(job.key.id, charged, alone=len(job.ids) == 1)
+        self.model.job[job.key.id] = "committed"
+        self.overdue.discard(job.key.id)
+        self.same_again(lambda: self.world.ledger.commit(job.key, manifest), answer)
+
+    @rule(data=st.data(), step=st.sampled_from([None, None, "analysis", "output-storage"]), counted=st.booleans())
+    def roll_back(self, data: st.DataObject, step: str | None, counted: bool) -> None:
+        job = self.pick(data)
+        state = self.model.job[job.key.id]
+        became = job.roll_back("crash", step=step, counted=counted)
+        if state in ("active", "staged"):
+            assert became is Fate.ROLLED_BACK
+            self.rolled_back(job, opened=counted and step != "output-storage")
+        else:
+            assert became is (Fate.COMMITTED if state == "committed" else Fate.ROLLED_BACK)
+        self.same_again(lambda: job.roll_back("again"), became)
+
+    @rule(data=st.data())
+    def publish(self, data: st.DataObject) -> None:
+        job = self.pick(data)
+        self.expect(job, job.publish, "committed", "active")
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    @rule(data=st.data())
+    def fall_silent(self, data: st.DataObject) -> None:
+        job = self.pick(data)
+        self.world.change("UPDATE processes SET lease_until = -1 WHERE id = ?", [(job.key.id,)])
+        if self.lives(job):
+            self.overdue.add(job.key.id)
+
+    @rule()
+    def expire(self) -> None:
+        expected = len(self.overdue)
+        assert self.world.catalog.expire() == expected
+        self.sweep_model()
+
+    # -- operators -------------------------------------------------------------------------------------------------
+
+    @rule(fence=st.booleans(), data=st.data())
+    def recover(self, fence: bool, data: st.DataObject) -> None:
+        names = self.world.column("SELECT name FROM projects ORDER BY id")
+        old = data.draw(st.sampled_from(names[-2:]), "project")
+        standing = self.world.column("SELECT name FROM projects WHERE state <> 'ended'")
+        found = self.world.recover(old, fence=fence)
+        if fence:
+            self.fenced(standing if standing != [old] else [])
+        if found is not None:
+            self.project = found
+        missing = any(state in ("available", "held") for state in self.model.state.values())
+        assert (found is not None) == (missing or (bool(standing) and standing != [old]))
+        again = self.world.recover(old, fence=False) if found != old else found
+        assert again == found
+
+    @rule(fence=st.booleans())
+    def end(self, fence: bool) -> None:
+        self.world.end(self.project, fence=fence)
+        if fence:
+            self.fenced([])
+
+    def fenced(self, spared: list[str]) -> None:
+        for job in self.jobs:
+            if self.lives(job) and job.project not in spared:
+                self.rolled_back(job, opened=False)
+                self.overdue.discard(job.key.id)
+
+    @rule(pause=st.booleans())
+    def pause_or_resume(self, pause: bool) -> None:
+        assume(self.world.project_state(self.project)[0] != "ended")
+        project = self.world.catalog.project(self.project)
+        project.pause("lunch") if pause else project.resume()
+
+    @rule(data=st.data())
+    def park_or_unpark(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model.state)), "file")
+        project, state = self.world.catalog.project(self.project), self.model.state[name]
+        if state == "available":
+            assert project.park([name], "bad") == 1
+            self.model.state[name] = "parked"
+        elif state == "parked":
+            project.unpark()
+            self.model.state.update(
+                {name: "available" for name, state in self.model.state.items() if state == "parked"}
+            )
+        else:
+            with pytest.raises(NotAllowed):
+                project.park([name], "bad")
+
+    @rule(data=st.data())
+    def revoke(self, data: st.DataObject) -> None:
+        job = self.pick(data)
+        state = self.model.job[job.key.id]
+        if state in ("committed", "revoking"):
+            self.world.revoke(job)
+            self.model.job[job.key.id] = "revoking"
+        else:
+            with pytest.raises(NotAllowed):
+                self.world.revoke(job)
+
+    @rule(data=st.data())
+    def finish_revoking(self, data: st.DataObject) -> None:
+        job = self.pick(data)
+        with self.world.database.transaction() as tx:
+            freed = outputs.finish_reopen(tx, job.key.id)
+        if self.model.job[job.key.id] == "revoking":
+            self.model.job[job.key.id] = "revoked"
+            gone = [n for n, h in self.model.holder.items() if h == job.key.id and self.model.state[n] == "committed"]
+            self.model.state.update(dict.fromkeys(gone, "available"))
+            assert freed == len(gone)
+        else:
+            assert freed == 0
+
+    # -- always ----------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_catalog_is_sound(self) -> None:
+        assert violations(self.world.database) == []
+
+    @invariant()
+    def the_catalog_says_what_the_model_says(self) -> None:
+        _, rows = self.world.database.table(
+            "SELECT f.name, l.state, l.process_id, l.attempts, l.alone FROM ledger l JOIN files f ON f.id = l.file_id"
+        )
+        model = self.model
+        assert {name: (state, *counts) for name, state, _, *counts in rows} == {
+            name: (model.state[name], model.attempts[name], model.alone[name]) for name in model.state
+        }
+        for name, state, process, *_ in rows:
+            if state in ("held", "committed"):
+                assert process == model.holder[name]
+        assert dict(self.world.database.table("SELECT id, state FROM processes")[1]) == model.job
+
+
+class PartitionMachine(LedgerMachine):
+    """The same where files come in whole partitions of two."""
+
+    request = {"partition_by": {"files": 2}}
+
+
+def _fits(marked: Mark | None, verdict: Mark) -> bool:
+    """Whether a manifest may say this of a file that was marked so."""
+    if marked is None:
+        return True
+    if marked is Mark.OPENED:
+        return verdict is not Mark.UNREAD
+    return verdict is marked
+
+
+PROFILE = settings(
+    max_examples=1500 if THOROUGH else 45,
+    stateful_step_count=60 if THOROUGH else 40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+TestPull = LedgerMachine.TestCase
+TestPull.settings = PROFILE
+TestPartitions = PartitionMachine.TestCase
+TestPartitions.settings = PROFILE
