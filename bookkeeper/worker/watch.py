@@ -45,7 +45,8 @@ class Watch:
 
     def __enter__(self) -> Watch:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+            deaf = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # `nohup`
+            self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS if number not in deaf}
         return self
 
     def __exit__(

@@ -132,7 +132,7 @@ class _Worker:
             entries=sum(known or 0 for known in entries) if committed else 0,
             outputs=tuple(output.final_url for output in self._process.outputs) if committed else (),
             code=self._ended.code if self._ended else None,
-            step=self.steps.current.value if self.steps.current and not committed else None,
+            step=self.steps.current.value if self.steps.current and fate in (job.ROLLED_BACK, job.FENCED) else None,
         )
 
     # -- the steps -------------------------------------------------------------------------------------------------

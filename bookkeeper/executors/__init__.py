@@ -1,0 +1,93 @@
+"""Where processes run: three verbs (submit, status, cancel) behind which batch systems hide.
+
+An executor knows nothing of the ledger: what it starts are workers, which speak for themselves. Others than ``local``
+are found by the entry-point group ``bookkeeper.executors``: a name, and a callable with the signature of `Factory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+from bookkeeper.catalog import Database
+from bookkeeper.errors import UsageError
+from bookkeeper.worker import Job, Outcome
+
+GROUP: Final = "bookkeeper.executors"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """What is known of a job that was submitted.
+
+    ``process_id`` is None as long as its worker opened no process; ``outcome`` is None where it ended without telling,
+    and ``problem`` what it left in its log then. ``code`` is its exit code, negative the signal that ended it.
+    """
+
+    job: str
+    over: bool
+    process_id: int | None = None
+    outcome: Outcome | None = None
+    code: int | None = None
+    problem: str = ""
+
+
+class Executor(Protocol):
+    """Runs jobs of one request."""
+
+    def free(self) -> int:
+        """Return how many jobs may be submitted now, those that an earlier `submit` left running counted."""
+        ...
+
+    def running(self) -> int:
+        """Return how many jobs of the request run here, whoever submitted them."""
+        ...
+
+    def submit(self, job: Job) -> str:
+        """Start a job; return its name. It goes on if this program dies."""
+        ...
+
+    def status(self) -> Sequence[JobStatus]:
+        """Return what is known of every job that this executor submitted; one that is over is told once."""
+        ...
+
+    def cancel(self) -> None:
+        """Tell every job that this executor submitted to stop: it rolls back. Told again, they are killed."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when a job may have ended, at the latest after ``seconds``."""
+        ...
+
+    def close(self) -> None:
+        """Let go; jobs that run go on."""
+        ...
+
+
+class Factory(Protocol):
+    """Makes an executor for a request: its name, and how many jobs may run at once."""
+
+    def __call__(self, database: Database, request: str, jobs: int) -> Executor:
+        """Return the executor."""
+        ...
+
+
+def kinds() -> list[str]:
+    """Return the kinds of executors that can be used here."""
+    from importlib.metadata import entry_points
+
+    return ["local", *sorted({point.name for point in entry_points(group=GROUP)} - {"local"})]
+
+
+def make(kind: str, database: Database, request: str, jobs: int) -> Executor:
+    """Return an executor of a kind. Raises `UsageError` where there is none."""
+    if kind == "local":
+        from bookkeeper.executors.local import LocalExecutor
+
+        return LocalExecutor(database, request, jobs)
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=GROUP, name=kind):
+        return cast(Factory, point.load())(database, request, jobs)
+    raise UsageError(f"{kind!r} is no executor here", remedy=f"use {' or '.join(kinds())}")

@@ -1,0 +1,295 @@
+"""The spec as pydantic models: strict, and without a key that is not known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from bookkeeper import durations, executors, stageout
+from bookkeeper.catalog import check_name
+from bookkeeper.errors import UsageError
+from bookkeeper.ledger.requests import Rules
+from bookkeeper.worker import Job, OutputSpec, command
+
+LEVELS: Final = ("deep", "quick")
+UNITS: Final = {
+    "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15,
+    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "PIB": 2**50,
+}  # fmt: skip
+
+_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+_FIELD: Final = re.compile(r"\{([^{}]*)\}|[{}]")
+
+
+def _name(value: str) -> str:
+    try:
+        return check_name("name", value)
+    except UsageError as error:
+        raise ValueError(f"{value!r} is no name; {error.remedy}") from error
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f'must be a length of time such as "10m" or seconds, not {value!r}')
+    try:
+        return durations.seconds(value)
+    except UsageError as error:
+        raise ValueError(f"{error}; {error.remedy}") from error
+
+
+def _bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None or match.group(2).upper() not in UNITS:
+        raise ValueError(f'{value!r} is no size; write bytes, or for example "30GB" or "4GiB"')
+    return int(float(match.group(1)) * UNITS[match.group(2).upper()])
+
+
+def _list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Seconds = Annotated[float, BeforeValidator(_duration)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1)]
+Word = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Application(_Table):
+    """What runs, for the record."""
+
+    family: Name = "analysis"
+    name: Name = "unnamed"
+    version: Name = "1"
+
+
+class ProjectTable(_Table):
+    """``[project]``: which files, and the rules of the request. Lengths of time are in seconds."""
+
+    name: Name
+    dataset: Name | None = None
+    files: Annotated[list[Word], Field(min_length=1)] | None = None
+    application: Application = Application()
+    max_attempts: Count = Rules().max_attempts
+    lease: Seconds = Rules().lease
+    max_wall: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ProjectTable:
+        if (self.dataset is None) == (self.files is None):
+            raise ValueError('needs exactly one of dataset = "NAME" and files = ["data/*.root"]')
+        return self
+
+
+class PartitionBy(_Table):
+    """The size of a partition, by one measure."""
+
+    files: Count | None = None
+    bytes: Bytes | None = None
+    entries: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> PartitionBy:
+        if len(self.model_fields_set) != 1:
+            raise ValueError('takes exactly one of files = 5, bytes = "30GB", entries = 1_000_000')
+        return self
+
+
+class JobTable(_Table):
+    """``[job]``: the command of a process, and how it gets its files."""
+
+    command: Annotated[list[Word], Field(min_length=1)]
+    files_per_process: Count | None = None
+    partition_by: PartitionBy | None = None
+    stage_inputs: bool = False
+    allow_entries_mismatch: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> JobTable:
+        if self.files_per_process is not None and self.partition_by is not None:
+            raise ValueError("takes files_per_process or partition_by, not both")
+        return self
+
+
+class Expect(_Table):
+    """What an output must hold."""
+
+    tree: Word | None = None
+    entries: Any = None
+
+    @field_validator("entries")
+    @classmethod
+    def _number_or_consumed(cls, value: Any) -> Any:
+        if value is not None and value != "consumed" and (type(value) is not int or value < 0):
+            raise ValueError(f'must be a whole number or "consumed", not {value!r}')
+        return value
+
+
+class OutputTable(_Table):
+    """``[output]`` or ``[[output]]``: one file that every process produces."""
+
+    name: Word
+    destination: Word
+    key: str | None = None
+    validation: Any = Field(default="deep", alias="validate")
+    expect: Expect | None = None
+    optional: bool = False
+
+    @field_validator("destination")
+    @classmethod
+    def _somewhere(cls, value: str) -> str:
+        try:
+            stageout.resolve(value)
+        except UsageError as error:
+            raise ValueError(f"{error}; {error.remedy}") from error
+        return value
+
+    @field_validator("key")
+    @classmethod
+    def _plain_key(cls, value: str | None) -> str | None:
+        if value is not None and not _KEY.fullmatch(value):
+            raise ValueError(f"{value!r} is no key; use letters, digits, _ and -")
+        return value
+
+    @field_validator("validation")
+    @classmethod
+    def _level_or_command(cls, value: Any) -> Any:
+        if value in LEVELS:
+            return value
+        if isinstance(value, dict) and value.keys() == {"command"}:
+            words = value["command"]
+            if isinstance(words, list) and words and all(isinstance(word, str) and word for word in words):
+                if not any("{path}" in word for word in words):
+                    raise ValueError('its command does not say {path}; write for example ["check", "{path}"]')
+                return tuple(words)
+        raise ValueError(f'must be "deep", "quick" or {{ command = ["check", "{{path}}"] }}, not {value!r}')
+
+
+class ExecutorTable(_Table):
+    """``[executor]``: where the processes run, and how many at once."""
+
+    kind: str = "local"
+    jobs: Annotated[int, Field(ge=1, le=10_000)] = 1
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        known = executors.kinds()
+        if value not in known:
+            raise ValueError(f"{value!r} is not known here; this version runs kind = {' or '.join(map(repr, known))}")
+        return value
+
+
+class Spec(_Table):
+    """A whole spec. ``folder`` is where its file lies: what its relative paths are relative to."""
+
+    project: ProjectTable
+    job: JobTable
+    output: Annotated[list[OutputTable], BeforeValidator(_list), Field(min_length=1)]
+    executor: ExecutorTable = ExecutorTable()
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def dataset(self) -> str:
+        """The dataset; where the spec lists files, the one that is named as the project."""
+        return self.project.dataset or self.project.name
+
+    @property
+    def application(self) -> tuple[str, str, str]:
+        """Family, name, version."""
+        return self.project.application.family, self.project.application.name, self.project.application.version
+
+    @property
+    def files(self) -> list[str]:
+        """What ``project.files`` names, as absolute paths and URLs; empty where a dataset is named."""
+        return [self._absolute(place) for place in self.project.files or ()]
+
+    def rules(self) -> Rules:
+        """Return how the request is to be worked on."""
+        by = self.job.partition_by
+        measure, size = (None, None) if by is None else next(iter(by.model_dump(exclude_none=True).items()))
+        return Rules(
+            max_attempts=self.project.max_attempts,
+            files_per_process=self.job.files_per_process or Rules().files_per_process,
+            partition_by=measure,
+            partition_size=size,
+            lease=self.project.lease,
+            max_wall=self.project.max_wall,
+            output_required=not all(output.optional for output in self.output),
+        )
+
+    def process(self, project: str | None = None) -> Job:
+        """Return the job that every process of the spec is, for its project or for one that recovers it."""
+        return Job(
+            project=project or self.project.name,
+            command=tuple(self.job.command),
+            workdir=str(self.folder.absolute()),
+            outputs=tuple(
+                OutputSpec(
+                    name=output.name,
+                    destination=self._absolute(output.destination),
+                    key=output.key,
+                    validate=output.validation,
+                    expect=output.expect.model_dump(exclude_none=True) if output.expect else None,
+                    optional=output.optional,
+                )
+                for output in self.output
+            ),
+            files_per_process=self.job.files_per_process,
+            stage_inputs=self.job.stage_inputs,
+            allow_entries_mismatch=self.job.allow_entries_mismatch,
+            executor=self.executor.kind,
+        )
+
+    def _absolute(self, place: str) -> str:
+        return place if "://" in place else str(self.folder.absolute() / place)
+
+
+def cross_checks(
+    job: JobTable | None, outputs: list[OutputTable] | None
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield (place, problem) of what is wrong between tables: placeholders, names and keys of outputs."""
+    partitioned = job is not None and job.partition_by is not None
+    if outputs is not None and job is not None:
+        for problem in command.problems(job.command, [one.key for one in outputs], partitioned=partitioned):
+            yield ("job", "command"), problem
+    seen: dict[Any, int] = {}
+    for number, output in enumerate(outputs or ()):
+        place = ("output", number)
+        if job is not None:
+            for problem in _name_problems(output.name, partitioned=partitioned):
+                yield (*place, "name"), problem
+        if output.key is None and len(outputs or ()) > 1:
+            yield (*place, "key"), 'is missing: several outputs need a key each, for example key = "hist"'
+        for what, value in (("key", output.key), ("name", (output.destination, output.name))):
+            if value is not None and seen.setdefault((what, value), number) != number:
+                yield (*place, what), "is the same as in another output"
+
+
+def _name_problems(name: str, *, partitioned: bool) -> Iterator[str]:
+    allowed = ["process", "partition"] if partitioned else ["process"]
+    listed = " or ".join(f"{{{one}}}" for one in allowed)
+    found = [match.group(1) for match in _FIELD.finditer(name)]
+    if "partition" in found and not partitioned:
+        yield "{partition} needs partition_by in [job]; without it the name carries {process}"
+    elif unknown := [one for one in found if one not in allowed]:
+        what = f"unknown placeholder {{{unknown[0]}}}" if unknown[0] is not None else "a single brace"
+        yield f"{what} in {name!r}; allowed: {listed}"
+    elif not found:
+        yield f"{name!r} is the same for every process; put {listed} into it"
+    else:
+        try:
+            stageout.final_url("/", _FIELD.sub("1", name))
+        except UsageError as error:
+            yield f"{name!r} is no name for an output; {error.remedy}"

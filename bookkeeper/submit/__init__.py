@@ -1,0 +1,12 @@
+"""Run a spec: start or resume its project, keep workers going until nothing is left, publish, end.
+
+Killed at any instruction: its workers go on, and the next `submit` counts them; nothing of what it knew is needed.
+"""
+
+from bookkeeper.submit.planning import Plan, plan
+from bookkeeper.submit.preparing import prepare
+from bookkeeper.submit.progress import Progress, Submitted
+from bookkeeper.submit.publishing import publish_pending
+from bookkeeper.submit.run import submit
+
+__all__ = ["Plan", "Progress", "Submitted", "plan", "prepare", "publish_pending", "submit"]

@@ -1,0 +1,225 @@
+"""Keep workers going until nothing is left to deliver."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from typing import Final
+
+from bookkeeper import executors, projects
+from bookkeeper.catalog import Database
+from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
+from bookkeeper.executors import Executor, JobStatus
+from bookkeeper.ledger.door import sweep
+from bookkeeper.projects import RequestStatus
+from bookkeeper.spec import Spec
+from bookkeeper.submit.preparing import prepare
+from bookkeeper.submit.progress import OnUpdate, Progress, Submitted
+from bookkeeper.submit.publishing import publish_pending
+from bookkeeper.worker import job
+from bookkeeper_schema.states import Step
+
+TICK: Final = 0.2
+"""Seconds between two looks at the catalog, unless a worker ends before."""
+
+WINDOW: Final = 30.0
+"""Seconds over which rates are taken."""
+
+BACK_OFF: Final = (0.2, 5.0)
+"""Seconds to wait before a worker is started again after one that found nothing, or did not start: first, longest."""
+
+FAILED_STARTS: Final = 3
+"""Workers in a row that do not get as far as taking files: after them, no more are started."""
+
+STOP_SECONDS: Final = 60.0
+"""How long workers have to roll back before they are killed."""
+
+
+def submit(
+    spec: Spec,
+    database: Database,
+    *,
+    jobs: int | None = None,
+    on_update: OnUpdate = lambda progress: None,
+    stop: threading.Event | None = None,
+) -> Submitted:
+    """Run a spec until its request has nothing left to deliver, it is paused, or ``stop`` is set (or Ctrl-C comes).
+
+    ``jobs`` overrides the spec's. Raises `Paused` for a project that is paused at the start, `NotAllowed` for one that
+    ended incomplete and was not recovered, `BookkeeperError` where workers cannot start.
+    """
+    name = spec.project.name
+    prepare(spec, database, on_update)
+    status = projects.status(database, name)
+    if status.open_project is None:
+        publish_pending(database, name)
+        status = projects.status(database, name)
+        if status.complete:
+            return Submitted(name, status)
+        missing = status.files - status.committed
+        raise NotAllowed(
+            f"project {name} has ended, and {missing} files are not committed ({status.parked} parked)",
+            remedy=f"`bookkeeper recover {name}` takes up what is missing, then submit again",
+        )
+    if status.open_state == "paused":
+        raise Paused(
+            f"project {status.open_project} is paused: {status.pause_reason}",
+            remedy=f"`bookkeeper project resume {status.open_project}` when mended, then submit again",
+        )
+    executor = executors.make(spec.executor.kind, database, status.request, jobs or spec.executor.jobs)
+    try:
+        return _Run(spec, database, executor, on_update, stop or threading.Event()).to_the_end()
+    finally:
+        executor.close()
+
+
+class _Run:
+    """One run of `submit`."""
+
+    def __init__(
+        self, spec: Spec, database: Database, executor: Executor, on_update: OnUpdate, stop: threading.Event
+    ) -> None:
+        self._spec, self._database, self._executor = spec, database, executor
+        self._on_update, self._stop = on_update, stop
+        self._began = time.monotonic()
+        self._ours: dict[str, JobStatus] = {}
+        self._entries = 0
+        self._reasons: deque[str] = deque(maxlen=5)
+        self._history: deque[tuple[float, int, int]] = deque()
+        self._pause, self._not_before = BACK_OFF[0], 0.0
+        self._failed_starts: list[str] = []
+        self._publish_at = 0.0
+
+    def to_the_end(self) -> Submitted:
+        """Go on until nothing is left to do."""
+        name = self._spec.project.name
+        interrupted = False
+        try:
+            status = self._go_on()
+            interrupted = self._stop.is_set()
+        except KeyboardInterrupt:
+            interrupted = True
+        if interrupted:
+            self._call_off()
+            status = self._look("stopping")
+        elif status.open_project is not None and status.open_state == "open":
+            self._complain()
+            projects.end(self._database, status.open_project)
+        self._publish(now=True)
+        status = self._look("done")
+        return Submitted(name, status, interrupted, tuple(self._reasons))
+
+    def _go_on(self) -> RequestStatus:
+        """Keep workers going; return the numbers when there is nothing to start any more and none of ours runs."""
+        while True:
+            self._reap()
+            sweep(self._database)
+            status = self._look("running")
+            self._publish()
+            if self._stop.is_set():
+                return status
+            open_ = status.open_state == "open"
+            more = open_ and status.available + status.held > 0 and len(self._failed_starts) < FAILED_STARTS
+            if more:
+                self._launch(status)
+            elif not self._ours:
+                return status
+            self._executor.wait(TICK)
+
+    def _launch(self, status: RequestStatus) -> None:
+        """Start as many workers as there are free slots and files for."""
+        if status.available == 0 or time.monotonic() < self._not_before:
+            return
+        starting = sum(1 for one in self._ours.values() if one.process_id is None)
+        group = self._spec.job.files_per_process or self._spec.rules().files_per_process
+        groups = status.available if self._spec.job.partition_by else -(-status.available // group)
+        for _ in range(min(self._executor.free(), groups - starting)):
+            one = self._spec.process(status.open_project)
+            name = self._executor.submit(replace(one, wait=False))
+            self._ours[name] = JobStatus(name, over=False)
+
+    def _reap(self) -> None:
+        """Take in what the workers say."""
+        for one in self._executor.status():
+            self._ours[one.job] = one
+            if one.over:
+                del self._ours[one.job]
+                self._learn(one)
+
+    def _learn(self, ended: JobStatus) -> None:
+        """Take in how a worker ended."""
+        outcome = ended.outcome
+        if outcome is None and ended.process_id is None:
+            self._failed_starts.append(ended.problem)
+        elif outcome is not None and outcome.fate == job.ROLLED_BACK and outcome.step == Step.STAGE_EXECUTABLE:
+            self._failed_starts.append(outcome.reason)
+        else:
+            self._failed_starts.clear()
+        if self._failed_starts or (outcome is not None and outcome.fate in (job.NOTHING, job.PAUSED)):
+            self._not_before = time.monotonic() + self._pause
+            self._pause = min(self._pause * 2, BACK_OFF[1])
+        else:
+            self._pause, self._not_before = BACK_OFF[0], 0.0
+        if outcome is None:
+            self._reasons.append(f"worker {ended.job}: {ended.problem}")
+            return
+        self._entries += outcome.entries
+        if outcome.reason and outcome.fate != job.NOTHING:
+            self._reasons.append(f"process {outcome.process_id}: {outcome.reason}")
+
+    def _complain(self) -> None:
+        """Raise where workers do not start: it would go on for ever."""
+        if len(self._failed_starts) >= FAILED_STARTS:
+            raise BookkeeperError(
+                f"{len(self._failed_starts)} workers in a row could not start: {self._failed_starts[-1]}",
+                remedy=f"mend it and submit again; project {self._spec.project.name} is left open",
+            )
+
+    def _call_off(self) -> None:
+        """Tell our workers to roll back, and wait for it."""
+        self._executor.cancel()
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._ours:
+            self._executor.wait(TICK)
+            self._reap()
+            self._look("stopping")
+            if time.monotonic() > deadline:
+                self._executor.cancel()
+                deadline = time.monotonic() + TICK
+
+    def _publish(self, *, now: bool = False) -> None:
+        """Publish what workers could not, now and then."""
+        if now or time.monotonic() >= self._publish_at:
+            self._publish_at = time.monotonic() + BACK_OFF[1]
+            for problem in publish_pending(self._database, self._spec.project.name):
+                if problem not in self._reasons:
+                    self._reasons.append(problem)
+
+    def _look(self, phase: str) -> RequestStatus:
+        """Get the numbers and show them."""
+        status = projects.status(self._database, self._spec.project.name)
+        now = time.monotonic()
+        self._history.append((now, status.committed, self._entries))
+        while now - self._history[0][0] > WINDOW:
+            self._history.popleft()
+        then, committed, entries = self._history[0]
+        span = now - then
+        per_s = (status.committed - committed) / span if span else 0.0
+        left = status.available + status.held
+        self._on_update(
+            Progress(
+                phase=phase,
+                project=status.open_project or self._spec.project.name,
+                status=status,
+                running=self._executor.running(),
+                entries=self._entries,
+                entries_per_s=(self._entries - entries) / span if span else 0.0,
+                files_per_s=per_s,
+                eta=left / per_s if per_s > 0 else None,
+                seconds=now - self._began,
+                reasons=tuple(self._reasons),
+            )
+        )
+        return status
