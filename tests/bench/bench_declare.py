@@ -20,7 +20,7 @@ from measure import Row, compare
 
 RECORDS = 300_000
 MILLION = 1_000_000
-ROUNDS = 3
+ROUNDS = 5
 
 INSERT = (
     "INSERT INTO files (name, size, checksum, entries, tree, metadata, declared_at) VALUES (?, ?, ?, ?, ?, ?, "
