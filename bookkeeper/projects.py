@@ -38,8 +38,10 @@ ALL: Final = "SELECT * FROM project_summary ORDER BY started_at, project"
 
 WHOLE: Final = """
 SELECT r.name AS request, r.files, r.committed,
-       (SELECT count(*) FROM ledger l WHERE l.request_id = r.id AND l.state = 'held') AS held,
-       (SELECT count(*) FROM ledger l WHERE l.request_id = r.id AND l.state = 'parked') AS parked,
+       (SELECT count(*) FROM processes p CROSS JOIN ledger l
+         WHERE p.request_id = r.id AND p.state IN ('active', 'staged') AND l.process_id = p.id AND l.state = 'held') AS held,
+       (SELECT count(*) FROM projects j CROSS JOIN ledger l
+         WHERE j.request_id = r.id AND l.project_id = j.id AND l.state = 'parked') AS parked,
        (SELECT count(*) FROM outputs o WHERE o.request_id = r.id AND o.state = 'committed') AS unpublished,
        (SELECT count(*) FROM processes p WHERE p.request_id = r.id AND p.state IN ('active', 'staged')) AS live,
        (SELECT sum(j.commits) FROM projects j WHERE j.request_id = r.id) AS commits,

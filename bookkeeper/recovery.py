@@ -10,10 +10,9 @@ from bookkeeper.catalog import Database
 from bookkeeper.errors import UsageError
 from bookkeeper.ledger import outputs, requests
 
-UNCOMMITTED: Final = """
-SELECT * FROM uncommitted WHERE request = (SELECT r.name FROM requests r JOIN projects j ON j.request_id = r.id
-                                            WHERE j.name = :name)
-"""
+REQUEST_OF: Final = "SELECT r.name FROM requests r JOIN projects j ON j.request_id = r.id WHERE j.name = :name"
+
+UNCOMMITTED: Final = "SELECT * FROM uncommitted WHERE request = :request"
 
 TOP_REASONS: Final = """
 SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN 'rolled back: ' || substr(reason, instr(reason, ' rolled back: ') + 14)
@@ -21,7 +20,7 @@ SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN 'rolled back: ' || 
             WHEN reason LIKE 'left unread by process %' THEN 'left unread'
             ELSE reason END AS why, state, count(*) AS files
   FROM uncommitted
- WHERE request = (SELECT r.name FROM requests r JOIN projects j ON j.request_id = r.id WHERE j.name = :name)
+ WHERE request = :request
  GROUP BY why, state ORDER BY files DESC, why LIMIT :limit
 """
 
@@ -46,12 +45,21 @@ class Plan:
 
 def uncommitted(database: Database, project: str) -> list[dict[str, Any]]:
     """Return the rows of the view `uncommitted` of the project's request: every file that does not count, and why."""
-    return database.rows(UNCOMMITTED, {"name": project})
+    return database.rows(UNCOMMITTED, {"request": _request_of(database, project)})
 
 
 def top_reasons(database: Database, project: str, limit: int = 5) -> list[dict[str, Any]]:
     """Return the commonest reasons (``why``, ``state``, ``files``) why files of the request do not count."""
-    return database.rows(TOP_REASONS, {"name": project, "limit": limit})
+    return database.rows(TOP_REASONS, {"request": _request_of(database, project), "limit": limit})
+
+
+def _request_of(database: Database, project: str) -> str:
+    row = database.one(REQUEST_OF, {"name": project})
+    if row is None:
+        from bookkeeper import projects
+
+        raise projects.unknown(database, project)
+    return str(row["name"])
 
 
 def plan(database: Database, project: str) -> Plan:

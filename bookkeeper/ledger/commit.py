@@ -52,11 +52,11 @@ UPDATE deliveries SET state = :mark, reason = :reason, changed = :changed
 
 UNREAD: Final = "UPDATE deliveries SET seq = seq WHERE process_id = :id AND file_id = :file AND state = 'delivered'"
 
-HELD_BY_ME: Final = "SELECT count(*) FROM ledger WHERE request_id = :request AND process_id = :id AND state = 'held'"
+HELD_BY_ME: Final = "SELECT count(*) FROM ledger WHERE process_id = :id AND state = 'held'"
 
 LEDGER: Final = """
 UPDATE ledger SET state = 'committed'
- WHERE request_id = :request AND process_id = :id AND state = 'held'
+ WHERE process_id = :id AND state = 'held'
    AND file_id IN (SELECT file_id FROM deliveries WHERE process_id = :id AND state = 'consumed')
 """
 
@@ -91,7 +91,7 @@ def stage(tx: Tx, key: ProcessKey, manifest: Manifest) -> None:
     request, delivered = row
     if len({one.file_id for one in manifest.files}) != delivered:
         raise GuardFailed(f"the manifest decides {len(manifest.files)} files of {delivered} delivered")
-    if tx.run(HELD_BY_ME, {"request": request, "id": key.id}).fetchone()[0] != delivered:
+    if tx.run(HELD_BY_ME, {"id": key.id}).fetchone()[0] != delivered:
         raise GuardFailed(f"process {key.id} does not hold every file it was given")
     _insert(tx, key.id, request, manifest.outputs, "staged")
 
@@ -107,7 +107,7 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
     output_required, staged = row[6], row[7]
     _check_outputs(manifest, output_required=bool(output_required))
     consumed = _decide(tx, ended, manifest)
-    committed = tx.run(LEDGER, {"request": ended.request, "id": ended.id}).rowcount if consumed else 0
+    committed = tx.run(LEDGER, {"id": ended.id}).rowcount if consumed else 0
     if committed != consumed:
         raise GuardFailed(f"process {ended.id} holds {committed} of the {consumed} files it consumed")
     if ended.partition is not None and ended.delivered:

@@ -83,7 +83,10 @@ PARK_STALE: Final = """
 UPDATE ledger SET state = 'parked', reason = :reason WHERE request_id = :request AND file_id = :file AND state = 'available'
 """
 
-OTHERS_HOLD: Final = "SELECT 1 FROM ledger WHERE request_id = :request AND state = 'held' AND process_id <> :id LIMIT 1"
+OTHERS_HOLD: Final = """
+SELECT 1 FROM processes
+ WHERE request_id = :request AND state IN ('active', 'staged') AND id <> :id AND delivered > 0 LIMIT 1
+"""
 
 OPENED: Final = f"""
 UPDATE deliveries SET state = 'opened', opened_at = {NOW}

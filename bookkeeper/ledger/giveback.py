@@ -76,7 +76,7 @@ UPDATE deliveries SET charged = true WHERE process_id = :id AND NOT charged AND 
 CHARGE_ALL: Final = "UPDATE deliveries SET charged = true WHERE process_id = :id AND NOT charged"
 
 _CHARGED = """
- WHERE request_id = :request AND process_id = :id AND state = 'held'
+ WHERE process_id = :id AND state = 'held'
    AND file_id IN (SELECT file_id FROM deliveries WHERE process_id = :id AND charged)
 """
 
@@ -92,13 +92,13 @@ SELECT f.name, d.reason FROM deliveries d JOIN files f ON f.id = d.file_id WHERE
 PARK_CHANGED: Final = """
 UPDATE ledger SET state = 'parked', attempts = attempts + 1,
        reason = (SELECT d.reason FROM deliveries d WHERE d.process_id = :id AND d.file_id = ledger.file_id)
- WHERE request_id = :request AND process_id = :id AND state = 'held'
+ WHERE process_id = :id AND state = 'held'
    AND file_id IN (SELECT file_id FROM deliveries WHERE process_id = :id AND changed)
 """
 
 PARK_PARTITION: Final = """
 UPDATE ledger SET state = 'parked', attempts = attempts + 1, alone = alone + 1, reason = :reason
- WHERE request_id = :request AND process_id = :id AND state = 'held'
+ WHERE process_id = :id AND state = 'held'
 """
 
 PARK_TIRED: Final = f"""
@@ -114,7 +114,7 @@ UPDATE ledger SET state = 'available', attempts = attempts + 1, alone = alone + 
 
 FREE_REST: Final = """
 UPDATE ledger SET state = 'available', project_id = :target
- WHERE request_id = :request AND process_id = :id AND state = 'held'
+ WHERE process_id = :id AND state = 'held'
 """
 
 DISCARD: Final = "UPDATE outputs SET state = 'discarded' WHERE process_id = :id AND state = 'staged'"
@@ -236,7 +236,7 @@ def charge(tx: Tx, ended: Ended, *, opened: bool) -> int:
 
 def release(tx: Tx, ended: Ended, reason: str) -> None:
     """Let go of every row the process still holds: free ones go to the request's open project, tired ones are parked."""
-    rule = {"id": ended.id, "request": ended.request}
+    rule = {"id": ended.id}
     changed = tx.run(ANY_CHANGED, rule).fetchone()
     if changed is not None:
         if ended.partition is not None:

@@ -72,7 +72,9 @@ LIVE: Final = "SELECT id FROM processes WHERE request_id = :request AND state IN
 
 MISSING: Final = """
 SELECT r.files - r.committed
-       - (SELECT count(*) FROM ledger l WHERE l.request_id = r.id AND l.state = 'parked') FROM requests r WHERE r.id = :request
+       - (SELECT count(*) FROM projects j JOIN ledger l ON l.project_id = j.id
+           WHERE j.request_id = r.id AND l.state = 'parked')
+  FROM requests r WHERE r.id = :request
 """
 
 RECOVERY: Final = f"""
@@ -102,8 +104,8 @@ SELECT l.file_id, l.state, l.project_id, l.process_id, l.partition_number, l.ver
 
 PARKED: Final = """
 SELECT l.file_id, l.state, l.project_id, l.process_id, l.partition_number, l.version, f.version, f.state, f.name
-  FROM ledger l JOIN files f ON f.id = l.file_id
- WHERE l.request_id = :request AND l.state = 'parked' ORDER BY l.file_id
+  FROM projects j JOIN ledger l ON l.project_id = j.id JOIN files f ON f.id = l.file_id
+ WHERE j.request_id = :request AND l.state = 'parked' ORDER BY l.file_id
 """
 
 PARK: Final = """

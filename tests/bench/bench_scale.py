@@ -36,7 +36,7 @@ def rows() -> Iterator[Row]:
 
 
 def worked(path: Path, files: int) -> Project:
-    """A project of which 99 % is committed; a file in a hundred is available or parked. No files behind the ledger."""
+    """A project of which 99 % is committed, the rest available, a hundred parked. Most of the ledger has no file behind it."""
     catalog = make_catalog(path)
     project = make_project(catalog, "bench", 1)
     with sqlite3.connect(path, isolation_level=None) as connection:
@@ -52,8 +52,8 @@ def worked(path: Path, files: int) -> Project:
         )
         run(
             f"{SERIES} INSERT INTO ledger (request_id, file_id, project_id, version, state, process_id, reason)"
-            " SELECT 1, i, 1, 1, CASE WHEN i % 100 THEN 'committed' WHEN i % 1000 THEN 'available' ELSE 'parked' END,"
-            " CASE WHEN i % 100 THEN 1 WHEN i % 200 THEN 2 END, CASE WHEN i % 1000 = 0 THEN 'parked after 3 attempts' END FROM s",
+            " SELECT 1, i, 1, 1, CASE WHEN i % 100 THEN 'committed' WHEN i > 10000 THEN 'available' ELSE 'parked' END,"
+            " CASE WHEN i % 100 THEN 1 WHEN i % 200 THEN 2 END, CASE WHEN i % 100 = 0 AND i <= 10000 THEN 'parked after 3 attempts' END FROM s",
             {"first": 2, "last": files},
         )
         run("UPDATE requests SET files = ?, committed = ?", (files, files - files // 100))

@@ -173,7 +173,6 @@ class LedgerRow(SQLModel, table=True):
         ),
         Index(
             "ledger_held",
-            "request_id",
             "process_id",
             "file_id",
             sqlite_where=text("state = 'held'"),
@@ -181,7 +180,7 @@ class LedgerRow(SQLModel, table=True):
         ),
         Index(
             "ledger_parked",
-            "request_id",
+            "project_id",
             "file_id",
             sqlite_where=text("state = 'parked'"),
             postgresql_where=text("state = 'parked'"),

@@ -6,15 +6,15 @@ SELECT j.name AS project,
        j.state,
        j.files,
        j.committed,
-       (SELECT COUNT(*) FROM ledger l
-         WHERE l.state = 'held' AND l.request_id = j.request_id AND l.project_id = j.id) AS held,
+       (SELECT COUNT(*) FROM processes p CROSS JOIN ledger l
+         WHERE p.request_id = j.request_id AND p.state IN ('active', 'staged') AND p.project_id = j.id
+           AND l.process_id = p.id AND l.state = 'held') AS held,
        j.files - j.committed
-         - (SELECT COUNT(*) FROM ledger l
-             WHERE l.state = 'held' AND l.request_id = j.request_id AND l.project_id = j.id)
-         - (SELECT COUNT(*) FROM ledger l
-             WHERE l.state = 'parked' AND l.request_id = j.request_id AND l.project_id = j.id) AS available,
-       (SELECT COUNT(*) FROM ledger l
-         WHERE l.state = 'parked' AND l.request_id = j.request_id AND l.project_id = j.id) AS parked,
+         - (SELECT COUNT(*) FROM processes p CROSS JOIN ledger l
+         WHERE p.request_id = j.request_id AND p.state IN ('active', 'staged') AND p.project_id = j.id
+           AND l.process_id = p.id AND l.state = 'held')
+         - (SELECT COUNT(*) FROM ledger l WHERE l.project_id = j.id AND l.state = 'parked') AS available,
+       (SELECT COUNT(*) FROM ledger l WHERE l.project_id = j.id AND l.state = 'parked') AS parked,
        (SELECT COUNT(*) FROM processes p
          WHERE p.request_id = j.request_id AND p.state = 'active' AND p.project_id = j.id) AS processes_active,
        (SELECT COUNT(*) FROM processes p

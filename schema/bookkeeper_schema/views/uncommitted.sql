@@ -1,4 +1,5 @@
--- A row per ledger row that is not committed, with the reason in words. The three arms use the three partial indexes.
+-- A row per ledger row that is not committed, with the reason in words. CROSS JOIN keeps the order that leads to the
+-- three partial indexes: what is committed is never looked at.
 CREATE VIEW uncommitted AS
 SELECT r.name AS request,
        j.name AS project,
@@ -14,13 +15,13 @@ SELECT r.name AS request,
        END AS reason,
        p.id AS last_process_id,
        p.node AS last_node
-  FROM ledger l
-  JOIN projects j ON j.id = l.project_id AND j.request_id = l.request_id
-  JOIN requests r ON r.id = j.request_id
+  FROM requests r
+ CROSS JOIN projects j
+ CROSS JOIN ledger l
   JOIN files f ON f.id = l.file_id
   LEFT JOIN processes p ON p.id = l.process_id
   LEFT JOIN deliveries d ON d.process_id = l.process_id AND d.file_id = l.file_id
- WHERE l.state = 'available'
+ WHERE j.request_id = r.id AND l.project_id = j.id AND l.state = 'available'
 UNION ALL
 SELECT r.name,
        j.name,
@@ -30,12 +31,12 @@ SELECT r.name,
        'held by process ' || p.id || COALESCE(' on ' || p.node, ''),
        p.id,
        p.node
-  FROM ledger l
-  JOIN projects j ON j.id = l.project_id AND j.request_id = l.request_id
-  JOIN requests r ON r.id = j.request_id
+  FROM requests r
+ CROSS JOIN processes p
+ CROSS JOIN ledger l
+  JOIN projects j ON j.id = l.project_id
   JOIN files f ON f.id = l.file_id
-  JOIN processes p ON p.id = l.process_id
- WHERE l.state = 'held'
+ WHERE p.request_id = r.id AND p.state IN ('active', 'staged') AND l.process_id = p.id AND l.state = 'held'
 UNION ALL
 SELECT r.name,
        j.name,
@@ -45,9 +46,9 @@ SELECT r.name,
        l.reason,
        p.id,
        p.node
-  FROM ledger l
-  JOIN projects j ON j.id = l.project_id AND j.request_id = l.request_id
-  JOIN requests r ON r.id = j.request_id
+  FROM requests r
+ CROSS JOIN projects j
+ CROSS JOIN ledger l
   JOIN files f ON f.id = l.file_id
   LEFT JOIN processes p ON p.id = l.process_id
- WHERE l.state = 'parked'
+ WHERE j.request_id = r.id AND l.project_id = j.id AND l.state = 'parked'

@@ -392,7 +392,7 @@ def upgrade() -> None:
     op.create_index(
         "ledger_held",
         "ledger",
-        ["request_id", "process_id", "file_id"],
+        ["process_id", "file_id"],
         unique=False,
         sqlite_where=sa.text("state = 'held'"),
         postgresql_where=sa.text("state = 'held'"),
@@ -400,7 +400,7 @@ def upgrade() -> None:
     op.create_index(
         "ledger_parked",
         "ledger",
-        ["request_id", "file_id"],
+        ["project_id", "file_id"],
         unique=False,
         sqlite_where=sa.text("state = 'parked'"),
         postgresql_where=sa.text("state = 'parked'"),

@@ -1,0 +1,103 @@
+"""Every statement of the library is understood by the migrated schema, and the hot ones find their rows by index."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import bookkeeper
+from bookkeeper.api import create_catalog
+
+STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
+PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
+
+KERNEL = "bookkeeper.ledger."
+SMALL = {"catalog", "destinations", "datasets"}
+"""Tables of a few rows, which may be read whole."""
+
+RARE = {
+    "giveback.COUNT_LIVE": "runs when leases expired, to tell an outage of ours",
+    "outputs.DOWNSTREAM": "runs when a person reopens a process",
+    "restore.LIVE": "runs once in the life of a backup",
+}
+
+INDEXES = {
+    "deliver.CANDIDATES": "ledger_available",
+    "deliver.NEXT_PARTITION": "ledger_available",
+    "deliver.OTHERS_HOLD": "processes_request",
+    "commit.HELD_BY_ME": "ledger_held",
+    "commit.PARTITION_SIZE": "ledger_partition",
+    "giveback.FREE_REST": "ledger_held",
+    "giveback.OVERDUE": "processes_live",
+    "outputs.TO_PUBLISH": "outputs_to_publish",
+    "requests.MISSING": "ledger_parked",
+    "requests.PARKED": "ledger_parked",
+    "requests.SHARES": "ledger_available",
+    "requests.TAKE_OVER": "ledger_available",
+}
+"""What each of these must be answered from: however many files are committed, they do not look at those."""
+
+
+def statements() -> dict[str, str]:
+    """Every SQL constant of the library, by ``module.NAME``; a ``{condition}`` is filled in by a query's parser."""
+    found = {}
+    for module in pkgutil.walk_packages(bookkeeper.__path__, "bookkeeper."):
+        if module.name.endswith("__main__"):
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            if name.isupper() and isinstance(value, str) and STATEMENT.match(value) and "{" not in value:
+                found[f"{module.name}.{name}"] = value
+    return found
+
+
+STATEMENTS = statements()
+HOT = {name: text for name, text in STATEMENTS.items() if name.startswith(KERNEL)}
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    path: Path = tmp_path_factory.mktemp("statements") / "bookkeeper.db"
+    create_catalog(f"sqlite:///{path}").close()
+    with closing(sqlite3.connect(path)) as opened:
+        yield opened
+
+
+def plan(connection: sqlite3.Connection, statement: str) -> list[str]:
+    named = dict.fromkeys(PARAMETER.findall(statement))
+    parameters = named or [None] * statement.count("?")
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_is_understood(connection: sqlite3.Connection, name: str) -> None:
+    plan(connection, STATEMENTS[name])
+
+
+def test_the_kernels_statements_are_found() -> None:
+    assert len(HOT) > 60
+    assert {KERNEL + name for name in INDEXES} <= HOT.keys()
+    assert {KERNEL + name for name in RARE} <= HOT.keys()
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_statement_reads_no_table_whole(connection: sqlite3.Connection, name: str) -> None:
+    if name.removeprefix(KERNEL) in RARE:
+        return
+    for step in plan(connection, HOT[name]):
+        if step.startswith("SCAN") and "processes_live" not in step:
+            assert step.split()[1] in SMALL, step
+        assert not re.search(r"\b(ledger|l) USING PRIMARY KEY \(request_id=\?\)", step), f"walks a request: {step}"
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_a_hot_statement_uses_its_partial_index(connection: sqlite3.Connection, name: str) -> None:
+    steps = plan(connection, HOT[KERNEL + name])
+    assert any(re.search(rf"INDEX {INDEXES[name]}\b", step) for step in steps), steps
+    assert not any("TEMP B-TREE" in step for step in steps), steps
