@@ -44,7 +44,8 @@ SELECT partition_number FROM ledger
 OF_PARTITION: Final = f"""
 SELECT {_FILE}, l.state
   FROM ledger l CROSS JOIN files f
- WHERE f.id = l.file_id AND l.request_id = :request AND l.partition_number = :partition
+ WHERE f.id = l.file_id AND l.request_id = :request
+   AND l.file_id IN (SELECT k.file_id FROM ledger k WHERE k.request_id = :request AND k.partition_number = :partition)
  ORDER BY l.file_id
 """
 

@@ -1,0 +1,143 @@
+"""The schema: migrated is declared, views are as documented, and a catalog of another kind is refused."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bookkeeper import sqlite
+from bookkeeper.api import create_catalog, open_catalog
+from bookkeeper.errors import CatalogError, CatalogMissing, CatalogOutdated, CatalogTooNew, UsageError
+from bookkeeper_schema import migrate
+from bookkeeper_schema.tables import METADATA
+from goodcatalog import lived, raw, started
+
+VIEWS = {
+    "consumption": "request, project, process_id, attempt, file, state, process_state, committed, node, delivered_at,"
+    " opened_at, consumed_at, entries_read, bytes_read, reason",
+    "uncommitted": "request, project, file, state, attempts, reason, last_process_id, last_node",
+    "project_summary": "project, request, recovers, state, files, committed, held, available, parked,"
+    " processes_active, processes_staged, processes_committed, processes_rolled_back, started_at, ended_at",
+    "process_summary": "process_id, project, state, node, executor, job_id, partition_number, delivered, consumed,"
+    " outputs, entries_read, bytes_read, wall_time_s, peak_rss_mb, started_at, ended_at, reason",
+    "lineage": "output, output_url, output_state, process_id, project, file",
+}
+"""The documented columns, in their order: a contract with everybody's own queries."""
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    create_catalog(f"sqlite:///{tmp_path}/bookkeeper.db").close()
+    with closing(sqlite.connect(tmp_path / "bookkeeper.db")) as connection:
+        yield connection
+
+
+def objects(connection: sqlite3.Connection, kind: str) -> dict[str, str]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL", (kind,))
+    return {name: sql.strip() for name, sql in rows if name != "alembic_version"}
+
+
+def spelled(connection: sqlite3.Connection, kind: str) -> dict[str, tuple[list[str], list[str]]]:
+    """The DDL by name: its lines in order, then its constraints, which have none."""
+    found = {}
+    for name, sql in objects(connection, kind).items():
+        lines = [line.strip().rstrip(",").rstrip() for line in sql.split("\n")]
+        constraints = [line for line in lines if line.startswith(("CONSTRAINT", "FOREIGN KEY", "UNIQUE"))]
+        found[name] = [line for line in lines if line not in constraints], sorted(constraints)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["table", "index"])
+def test_migrated_is_declared_to_the_letter(migrated: sqlite3.Connection, tmp_path: Path, kind: str) -> None:
+    from sqlalchemy import create_engine
+
+    engine = create_engine(f"sqlite:///{tmp_path}/declared.db")
+    METADATA.create_all(engine)
+    engine.dispose()
+    with closing(sqlite3.connect(tmp_path / "declared.db")) as declared:
+        assert spelled(migrated, kind) == spelled(declared, kind)
+
+
+def test_a_migrated_catalog_has_its_views_and_triggers(migrated: sqlite3.Connection) -> None:
+    assert objects(migrated, "view").keys() == migrate.view_sources().keys() == VIEWS.keys()
+    assert objects(migrated, "trigger").keys() == migrate.trigger_sources("sqlite").keys()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_has_the_documented_columns(migrated: sqlite3.Connection, view: str) -> None:
+    columns = [row[1] for row in migrated.execute(f"PRAGMA table_info({view})")]
+    assert columns == VIEWS[view].split(", ")
+
+
+def test_the_newest_revision_is_alembics_head() -> None:
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(migrate.alembic_config())
+    assert scripts.get_current_head() == migrate.HEAD
+    assert list(migrate.REVISIONS) == [script.revision for script in scripts.walk_revisions()][::-1]
+
+
+def test_creating_again_keeps_everything(tmp_path: Path) -> None:
+    catalog, _ = lived(tmp_path)
+    before = [catalog.id, *catalog.sql("SELECT * FROM project_summary")]
+    catalog.close()
+    with create_catalog(catalog.url) as again:
+        assert [again.id, *again.sql("SELECT * FROM project_summary")] == before
+
+
+def test_a_catalog_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    catalog, _ = started(tmp_path)
+    with raw(catalog) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    for opener in (open_catalog, create_catalog):
+        with pytest.raises(CatalogTooNew, match=f"schema 9999; this bookkeeper knows up to {migrate.HEAD}"):
+            opener(catalog.url)
+
+
+def test_a_catalog_of_an_older_program_names_the_upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, _ = started(tmp_path)
+    monkeypatch.setattr(migrate, "REVISIONS", ("0000", *migrate.REVISIONS))
+    with raw(catalog) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+    with pytest.raises(CatalogOutdated) as error:
+        open_catalog(catalog.url)
+    assert "bookkeeper init" in error.value.remedy
+
+
+def test_another_databases_file_is_no_catalog(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(CatalogMissing, match="no catalog"):
+        open_catalog(f"sqlite:///{tmp_path}/other.db")
+    with pytest.raises(CatalogError, match="no catalog"):
+        create_catalog(f"sqlite:///{tmp_path}/other.db")
+    (tmp_path / "text.db").write_text("not a database at all, but long enough to be read as the header of one" * 10)
+    with pytest.raises(CatalogError, match="no sound SQLite database"):
+        open_catalog(f"sqlite:///{tmp_path}/text.db")
+
+
+TRIGGERS = {
+    "snapshot_files_no_update": ("UPDATE snapshot_files SET version = 2", "a snapshot is immutable"),
+    "snapshot_files_no_delete": ("DELETE FROM snapshot_files", "a snapshot is immutable"),
+    "events_no_update": ("UPDATE events SET kind = 'other'", "events are append-only"),
+    "events_no_delete": ("DELETE FROM events", "events are append-only"),
+    "deliveries_no_delete": ("DELETE FROM deliveries", "deliveries are the history: never deleted"),
+    "ledger_no_delete": ("DELETE FROM ledger", "a file never leaves its request"),
+}
+
+
+def test_every_trigger_is_tested() -> None:
+    assert TRIGGERS.keys() == migrate.trigger_sources("sqlite").keys()
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_what_is_history_cannot_be_changed(tmp_path: Path, trigger: str) -> None:
+    statement, words = TRIGGERS[trigger]
+    catalog, _ = lived(tmp_path)
+    with pytest.raises(UsageError, match=re.escape(words)), catalog.database.transaction() as tx:
+        tx.run(statement)
