@@ -88,7 +88,7 @@ class SteppedProcess(Process):
         if mark is not Mark.CONSUMED and (entries is not None or bytes is not None):
             raise UsageError("entries and bytes are told of what was consumed only")
         said = FileMark(file.id, mark, entries, bytes, reason)
-        self._call(lambda: self._ledger.mark(self._key, [said], durable=mark is Mark.OPENED))
+        self._call(lambda: self._ledger.mark(self.key, [said], durable=mark is Mark.OPENED))
         _recall(file, said)
         return file
 
@@ -112,7 +112,7 @@ class SteppedProcess(Process):
         if any(output.key == record.key for output in self._outputs[:-1] if output not in earlier):
             stageout.discard(record.temp_url)
             raise UsageError(f"another output has the key {record.key}", remedy="give each output a --key of its own")
-        self._call(lambda: self._ledger.record(self._key, [EventRecord(COPIED, asdict(record))]))
+        self._call(lambda: self._ledger.record(self.key, [EventRecord(COPIED, asdict(record))]))
         for output in earlier:
             self._outputs.remove(output)
             with contextlib.suppress(StorageError):  # left to `check`

@@ -1,0 +1,46 @@
+"""What an output is called, and how many entries it must have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bookkeeper.errors import UsageError
+from bookkeeper.process.files import DeliveredFile
+
+if TYPE_CHECKING:
+    from bookkeeper.validation import Validation
+
+Expect = Mapping[str, Any]
+
+
+def name_of(template: str, process: int, partition: int | None) -> str:
+    """Return an output's final name: ``{process}`` and ``{partition}`` filled in.
+
+    Raises `UsageError` where the name could not be unique.
+    """
+    if "{partition}" in template and partition is None:
+        raise UsageError(f"{template!r} names an output by partition, but this process has none")
+    if "{process}" not in template and "{partition}" not in template:
+        raise UsageError(f"{template!r} is the same for every process", remedy="put {process} or {partition} into it")
+    return template.replace("{process}", str(process)).replace("{partition}", str(partition))
+
+
+def entries_consumed(files: Iterable[DeliveredFile]) -> int:
+    """Return the entries of all consumed files: as reported, else as catalogued. Raises `UsageError` if unknown."""
+    total = 0
+    for file in files:
+        if file.state == "consumed":
+            entries = file.entries if file.entries_read is None else file.entries_read
+            if entries is None:
+                raise UsageError(f"the entries of {file.name} are not known", remedy="declare them, or report them")
+            total += entries
+    return total
+
+
+def entries_of(proof: Validation | None, expect: Expect | None) -> int | None:
+    """Return the entries of an output: of the expected tree, else the only one, else the largest."""
+    if not proof:
+        return None
+    tree = str(expect.get("tree")) if expect else ""
+    return proof[tree] if tree in proof else max(proof.values(), default=None)
