@@ -127,10 +127,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _in_words(file: Path, problem: Problem, lines: Mapping[Place, int]) -> str:
     place, what = problem
-    key = ""
-    for step in place:
-        key += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if key else step
-    if len([step for step in lines if step[:1] == ("output",) and len(step) == 1]) and place[:1] == ("output",):
-        key = key.replace("output[1]", "output") if ("output", 1) not in lines else key
+    if ("output", 0) not in lines:  # it is written [output]: there is nothing to count
+        place = tuple(step for step in place if place[0] != "output" or isinstance(step, str))
+    key = "".join(f"[{step + 1}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")
     line = line_of(place, lines)
     return f"{file}{f':{line}' if line else ''}: {key}: {what}"
