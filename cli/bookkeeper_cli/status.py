@@ -15,6 +15,7 @@ from bookkeeper_cli.words import Json, Project, whole
 
 if TYPE_CHECKING:
     from bookkeeper.catalog import Database
+    from bookkeeper.projects import RequestStatus
     from bookkeeper.recovery import Plan
 
 app = noun("See what is going on, and go on after a failure.")
@@ -69,22 +70,23 @@ def status(
 
 
 def look(database: Database, project: str) -> dict[str, Any]:
-    """Return all that the screen shows; the work is the same however many files there are."""
+    """Return all that the screen shows."""
     from bookkeeper import projects, recovery
 
     now = projects.status(database, project)
-    clock = database.now()
+    view = overview(database, now.open_project or project, now)
+    view |= _pace(database, now)
+    view["reasons"] = recovery.top_reasons(database, project, REASONS) if now.committed < now.files else []
+    return {**view, "next": next_steps(view)}
+
+
+def overview(database: Database, project: str, now: RequestStatus) -> dict[str, Any]:
+    """Return the numbers of a request, and its live processes (the first of them)."""
     live = database.rows(_LIVE, {"request": now.request, "limit": LIVE}) if now.live else []
+    clock = database.now()
     for row in live:
         row["running_s"] = clock - row["started_at"]
-    view = {
-        "project": now.open_project or project,
-        **now.as_dict(),
-        **_pace(database, now, clock),
-        "processes": live,
-        "reasons": recovery.top_reasons(database, project, REASONS) if now.committed < now.files else [],
-    }
-    return {**view, "next": next_steps(view)}
+    return {"project": project, **now.as_dict(), "processes": live}
 
 
 def over(view: dict[str, Any]) -> bool:
@@ -94,12 +96,12 @@ def over(view: dict[str, Any]) -> bool:
     )
 
 
-def _pace(database: Database, now: Any, clock: float) -> dict[str, Any]:
+def _pace(database: Database, now: RequestStatus) -> dict[str, Any]:
     """Return files and events per second of the last processes that committed, and how long the rest would take."""
     row = database.one(_RECENT, {"request": now.request, "limit": RECENT}) if now.commits else None
     if not row or not row["files"]:
         return {"files_per_s": None, "events_per_s": None, "eta_s": None}
-    until = clock if now.live else row["until"]
+    until = database.now() if now.live else row["until"]
     elapsed = max(until - row["since"], 1e-3)
     rest = now.held + now.available
     rate = row["files"] / elapsed
@@ -181,13 +183,13 @@ def recover(
     with catalogs.writing() as database:
         from bookkeeper import projects, recovery
 
-        path = _spec_of(database, project, spec) if submit else None
+        path = _spec_of(database, project, spec) if submit else ""
         found = recovery.recover(database, project, fence=fence)
         now = projects.status(database, project)
-    if submit and path is not None and found is not None:
+    if submit and found is not None:
         from bookkeeper_cli.submit import submit_spec
 
-        return submit_spec(path, number_of_jobs, as_json=json)
+        return submit_spec(path, number_of_jobs, as_json=json, request=now.request)
     if json:
         render.json_object({"recovery": found, "request": now.request, **_counts(now)})
     else:
@@ -198,12 +200,14 @@ def recover(
 def _spec_of(database: Database, project: str, spec: str | None) -> str:
     if spec is not None:
         return spec
-    from bookkeeper.submit import spec_of
+    from bookkeeper import projects
+    from bookkeeper_cli.submit import remembered
 
-    remembered = spec_of(database, project)
-    if remembered is None:
+    projects.summary(database, project)
+    found = remembered(database, project)
+    if found is None:
         raise UsageError(f"no spec was ever submitted for {project}", remedy="name one: --spec SPEC.toml")
-    return str(remembered)
+    return found
 
 
 def _counts(now: Any) -> dict[str, int]:

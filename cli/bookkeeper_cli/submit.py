@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from bookkeeper.errors import CatalogMissing, UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
-from bookkeeper_cli.status import look, verdict
+from bookkeeper_cli.status import look, overview
 from bookkeeper_cli.words import Json, whole
 
 if TYPE_CHECKING:
     from bookkeeper.catalog import Database
+    from bookkeeper.submit import Plan, Progress
 
 app = noun("Run what a spec describes.")
 
 SECONDS: Final = (3.0, 0.5)
 """How often to show how it goes: in a pipe, on a terminal."""
+
+SUBMITTED: Final = "project.submitted"
+_REMEMBERED: Final = """
+SELECT body ->> 'spec' AS spec FROM events
+ WHERE kind = :kind AND project_id IN
+       (SELECT id FROM projects WHERE request_id = (SELECT request_id FROM projects WHERE name = :project))
+ ORDER BY id DESC LIMIT 1
+"""
 
 
 @verb(app, "submit", example="bookkeeper submit mass.toml --jobs 4")
@@ -39,15 +51,13 @@ def submit(
     """
     number = whole("--jobs", jobs)
     if dry_run:
-        return _show_plan(spec, json)
+        return _show_plan(spec, number, json)
     return submit_spec(spec, number, as_json=json)
 
 
-def _show_plan(path: str, as_json: bool) -> int:
-    from bookkeeper.submit import plan
-
-    from bookkeeper.errors import CatalogMissing
+def _show_plan(path: str, jobs: int | None, as_json: bool) -> int:
     from bookkeeper.spec import load
+    from bookkeeper.submit import plan
 
     spec = load(path)
     with contextlib.ExitStack() as stack:
@@ -55,31 +65,83 @@ def _show_plan(path: str, as_json: bool) -> int:
             database: Database | None = stack.enter_context(catalogs.reading())
         except CatalogMissing:
             database = None
-        planned = plan(spec, database)
+        planned = plan(spec, database, jobs=jobs)
     if as_json:
         render.json_object(planned.as_dict())
     else:
-        for line in planned.lines():
-            render.say(line)
+        _tell(planned)
     return 0
 
 
-def submit_spec(path: str, jobs: int | None, *, as_json: bool) -> int:
-    """Run a spec to its end; return the exit code: complete, incomplete, paused, or interrupted."""
-    from bookkeeper.submit import submit as run
+_ACTIONS: Final = {
+    "start": "would be started",
+    "resume": "would go on",
+    "finished": "is complete: nothing would run",
+    "refused": "would be refused",
+}
 
+
+def _tell(planned: Plan) -> None:
+    render.say(f"project {planned.project} {_ACTIONS[planned.action]}: {render.count(planned.files, 'file')}")
+    if planned.files:
+        about = f"about {render.count(planned.processes, 'process', 'processes')}, " if planned.processes else ""
+        render.say(f"jobs       {about}{planned.jobs:,} at a time")
+        render.say(f"command    {shlex.join(planned.command)}")
+        render.say(f"folder     {planned.workdir}")
+        for url in planned.outputs:
+            render.say(f"output     {url}")
+    for warning in planned.warnings:
+        render.say(f"warning    {warning}")
+    render.say("Nothing was changed.")
+
+
+def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | None = None) -> int:
+    """Run a spec to its end; return the exit code: complete, incomplete, paused, or interrupted.
+
+    ``request`` is the one that the spec's project must belong to, where that is known.
+    """
     from bookkeeper.spec import load
+    from bookkeeper.submit import prepare
+    from bookkeeper.submit import submit as run
 
     spec = load(path)
     with catalogs.writing() as database:
+        _check_request(database, spec.project.name, request, path)
         with _stopped_by_signals() as (stop, caught), _shown(database, quietly=as_json) as on_update:
+            prepare(spec, database, on_update)
+            remember(database, spec.project.name, path)
             submitted = run(spec, database, jobs=jobs, on_update=on_update, stop=stop)
         view = look(database, submitted.project)
     if as_json:
-        render.json_object(view)
+        render.json_object({**view, "interrupted": submitted.interrupted})
     else:
-        render.status_lines(view)
-    return 128 + caught[0] if caught and not view["complete"] else verdict(view)
+        render.status_lines(view | {"last": submitted.reasons})
+    return 128 + caught[0] if caught and not view["complete"] else submitted.exit_code
+
+
+def _check_request(database: Database, project: str, request: str | None, path: str) -> None:
+    from bookkeeper import projects
+
+    if request is not None and (found := projects.status(database, project).request) != request:
+        raise UsageError(
+            f"{path} is the spec of project {project}, of request {found}, not of {request}",
+            remedy="name the spec of this request: --spec SPEC.toml",
+        )
+
+
+def remember(database: Database, project: str, path: str) -> None:
+    """Record which spec a project was submitted with."""
+    from bookkeeper import events
+    from bookkeeper.ledger import requests
+
+    with database.transaction() as tx:
+        events.record(tx, SUBMITTED, {"spec": str(Path(path).absolute())}, project=requests.find(tx, project).id)
+
+
+def remembered(database: Database, project: str) -> str | None:
+    """Return the spec that any project of the request was submitted with last."""
+    row = database.one(_REMEMBERED, {"kind": SUBMITTED, "project": project})
+    return None if row is None else str(row["spec"])
 
 
 @contextlib.contextmanager
@@ -110,10 +172,24 @@ def _shown(database: Database, *, quietly: bool) -> Iterator[Any]:
     with render.watching() as show:
         due = 0.0
 
-        def on_update(progress: Any) -> None:
+        def on_update(progress: Progress) -> None:
             nonlocal due
             if time.monotonic() >= due:
                 due = time.monotonic() + SECONDS[render.on_terminal()]
-                show(look(database, progress.project))
+                show(_view(database, progress))
 
         yield on_update
+
+
+def _view(database: Database, progress: Progress) -> dict[str, Any]:
+    if progress.status is None:
+        return {"project": progress.project, "scanned": progress.scanned, "to_scan": progress.to_scan}
+    pace = {
+        "files_per_s": progress.files_per_s,
+        "events_per_s": progress.entries_per_s,
+        "eta_s": progress.eta,
+        "last": progress.reasons,
+        "reasons": (),
+        "next": ["Ctrl-C stops in good order; the same command goes on"] if progress.phase == "running" else [],
+    }
+    return {**overview(database, progress.project, progress.status), **pace, "phase": progress.phase}

@@ -129,7 +129,7 @@ def test_an_output_again_replaces_the_first(start: Any, here: Path) -> None:
     shutil.copy(here / "made.root", here / "kept.root")
     (here / "made.root").write_bytes((here / "kept.root").read_bytes())
     assert copy_out().code == 0
-    uploads = [path for path in (here / "out" / ".bookkeeper").rglob("*.root")]
+    uploads = list((here / "out" / ".bookkeeper").rglob("*.root"))
     assert len(uploads) == 1
     ok("process", "commit")
     assert (here / "out" / "mass-1.root").exists()

@@ -18,6 +18,7 @@ Line = Sequence[tuple[str, str]]
 _PARTS: Final = (("committed", "█", "#"), ("held", "▒", "="), ("parked", "▚", "!"), ("available", "░", "."))
 _WIDEST: Final = 100
 _SHORT: Final = 60
+LAST: Final = 3
 
 
 def status_lines(view: View) -> None:
@@ -57,18 +58,28 @@ def watching(*, headline: Callable[[View], str] | None = None) -> Iterator[Calla
 
 def summary(view: View) -> str:
     """Return the view in one line."""
+    if "scanned" in view:
+        return _scanned(view)
     parts = [f"{view['committed']:,} of {words.count(view['files'], 'file')} committed"]
     parts += [f"{view[name]:,} {name}" for name in ("held", "available", "parked") if view[name]]
-    if view.get("unpublished"):
+    if view["unpublished"]:
         parts.append(f"{words.count(view['unpublished'], 'output')} to publish")
-    if view.get("live"):
+    if view["live"]:
         parts.append(f"{words.count(view['live'], 'live process', 'live processes')}")
     if view.get("eta_s") is not None:
         parts.append(f"about {words.span(view['eta_s'])} left")
     return ", ".join(parts)
 
 
+def _scanned(view: View) -> str:
+    of = f" of {view['to_scan']:,}" if view["to_scan"] else ""
+    return f"{view['project']}: {view['scanned']:,}{of} files looked at"
+
+
 def _screen(view: View) -> Iterator[Line]:
+    if "scanned" in view:
+        yield [(_scanned(view), "")]
+        return
     room = min(width(), _WIDEST)
     yield from _title(view)
     yield _bar(view, room)
@@ -76,6 +87,8 @@ def _screen(view: View) -> Iterator[Line]:
     yield from _pace(view)
     yield from _processes(view, room)
     yield from _reasons(view)
+    for number, reason in enumerate(view.get("last", ())[-LAST:]):
+        yield [("last       " if number == 0 else " " * 11, "dim"), (visible(reason), "red")]
     for step in view.get("next", ()):
         yield [("→ ", "dim"), (visible(step), "bold")]
 
@@ -126,12 +139,12 @@ def _counts(view: View, room: int) -> Iterator[Line]:
     for name, amount in counts:
         pieces += [(f"{amount:,} ", "bold" if amount else "dim"), (name, words.state_style(name)), ("   ", "")]
     of = f"of {words.count(view['files'], 'file')}"
-    if room < _SHORT:
-        for name, amount in counts:
-            yield [(f"{amount:>9,} ", "bold"), (name, words.state_style(name))]
-        yield [(f"{'':9} {of}", "dim")]
-    else:
+    if sum(len(text) for text, _ in pieces) + len(of) <= room:
         yield [*pieces, (of, "dim")]
+        return
+    for name, amount in counts:
+        yield [(f"{amount:>13,} ", "bold" if amount else "dim"), (name, words.state_style(name))]
+    yield [(f"{'':13} {of}", "dim")]
 
 
 def _pace(view: View) -> Iterator[Line]:

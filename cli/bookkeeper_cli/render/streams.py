@@ -42,7 +42,13 @@ def console(*, errors: bool = False) -> Console:
     """Return rich's door to the output (or the messages): nothing is taken as markup, nothing highlighted."""
     from rich.console import Console
 
-    return Console(file=sys.stderr if errors else sys.stdout, markup=False, highlight=False, emoji=False)
+    return Console(
+        file=sys.stderr if errors else sys.stdout,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        color_system="auto" if coloured(errors=errors) else None,
+    )
 
 
 def visible(text: str) -> str:

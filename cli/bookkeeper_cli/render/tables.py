@@ -124,4 +124,4 @@ def _draw(cells: Sequence[Sequence[str]], columns: Sequence[Column], indent: str
         drawn.add_column(column.name, justify="right" if column.right else "left", no_wrap=True)
     for row in cells:
         drawn.add_row(*(Text(cell, style=words.state_style(cell)) for cell in row))
-    console().print(Padding(drawn, (0, 0, 0, len(indent))))
+    console().print(Padding(drawn, (0, 0, 0, len(indent)), expand=False))
