@@ -35,13 +35,21 @@ class Finding:
         return {**asdict(self), "sample": list(self.sample)}
 
 
-def about(severity: Severity, code: str, words: str, things: Iterable[str], remedy: str) -> list[Finding]:
-    """Return one finding about all of ``things``, none where there are none."""
+def about(
+    severity: Severity,
+    code: str,
+    words: str,
+    things: Iterable[str],
+    remedy: str,
+    *,
+    spell: Callable[[str], str] = str,
+) -> list[Finding]:
+    """Return one finding about all of ``things``, none where there are none; ``spell`` writes out those it names."""
     named: list[str] = []
     count = 0
     for count, thing in enumerate(things, 1):
         if count <= SAMPLE:
-            named.append(thing)
+            named.append(spell(thing))
     if not count:
         return []
     more = f" and {count - len(named)} more" if count > len(named) else ""

@@ -6,8 +6,10 @@ Every query is one statement, which sees one moment: jobs at work do not disturb
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,14 @@ BROKEN: Final = (
 
 CONSTRAINT: Final = ("CHECK constraint failed", "NULL value in")
 """What the proof of a whole database also tells, and is no damage to it."""
+
+NAMES: Final = {
+    "file": "SELECT name FROM files WHERE id = ?",
+    "request": "SELECT name FROM requests WHERE id = ?",
+    "project": "SELECT name FROM projects WHERE id = ?",
+}
+
+NUMBERED: Final = re.compile(r"\b(file|request|project) (\d+)\b")
 
 UNFINISHED: Final = (
     (
@@ -91,8 +101,18 @@ def broken_invariants(connection: sqlite3.Connection, on_progress: Progress) -> 
     for number, invariant in enumerate(every, 1):
         words = f"This does not hold: {invariant.words.rstrip('.')}"
         things = (str(row[0]) for row in connection.execute(invariant.query))
-        yield from about("violation", invariant.code, words, things, BROKEN)
+        yield from about("violation", invariant.code, words, things, BROKEN, spell=partial(_with_names, connection))
         on_progress("invariants", number, len(every))
+
+
+def _with_names(connection: sqlite3.Connection, thing: str) -> str:
+    """Write names for the numbers of files, requests and projects, where they have any."""
+
+    def name(match: re.Match[str]) -> str:
+        row = connection.execute(NAMES[match[1]], (int(match[2]),)).fetchone()
+        return match[0] if row is None else f"{match[1]} {row[0]}"
+
+    return NUMBERED.sub(name, thing)
 
 
 def unfinished(connection: sqlite3.Connection, *, stamped: bool) -> Iterator[Finding]:

@@ -188,6 +188,7 @@ def test_a_finding_names_the_things_and_counts_them(tmp_path: Path) -> None:
     (found,) = check(catalog.database)
     assert (found.severity, found.code, found.count) == ("violation", "attempts-are-charged-deliveries", 8)
     assert len(found.sample) == 5
+    assert found.sample[0] == "file f00 of request mass has 1 attempts, charged 0"
     assert found.message.endswith("and 3 more")
     assert "backup" in found.remedy
     assert found.as_dict()["sample"][0] == found.sample[0]
