@@ -47,6 +47,8 @@ def load(path: str | os.PathLike[str]) -> Spec:
         match = _SYNTAX.fullmatch(str(error))
         what, line = match.groups() if match else (str(error), None)
         raise SpecError(f"{file}{f':{line}' if line else ''}: no valid TOML: {what}") from error
+    except RecursionError as error:
+        raise SpecError(f"{file}: no valid TOML: nested too deeply") from error
     problems = _problems(content)
     if problems:
         lines = lines_of(text)

@@ -61,7 +61,7 @@ def read(path: Path, files: Sequence[DeliveredFile], given: Mapping[int, str]) -
             continue
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of absurdly nested lists
             if not whole:
                 torn = number
                 break
