@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, CatalogMissing, UsageError
+from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, CatalogMissing, Fenced, UsageError
 
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 """The catalog's clock in SQL: seconds since the epoch, UTC, with milliseconds."""
@@ -155,11 +155,13 @@ class Queue:
 class Writer:
     """The door to write transactions of one thread at one durability: ``with writer as tx``."""
 
-    __slots__ = ("_connection", "_path", "_queue", "_tx")
+    __slots__ = ("_before", "_connection", "_durable", "_path", "_queue", "_tx")
 
     def __init__(self, path: Path, queue: Queue, *, durable: bool) -> None:
         self._path = path
         self._queue = queue
+        self._durable = durable
+        self._before = 0
         self._connection = connect(path)
         self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._tx = Tx(self._connection)
@@ -171,10 +173,13 @@ class Writer:
                 self._connection.execute("ROLLBACK")
             self._connection.execute("BEGIN IMMEDIATE")
         except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             self._queue.leave()
             if isinstance(error, sqlite3.Error):
                 raise translate(error, self._path) from error
             raise
+        self._before = self._connection.total_changes
         return self._tx
 
     def __exit__(
@@ -193,10 +198,24 @@ class Writer:
             raise translate(failure, self._path) from failure
         finally:
             self._queue.leave()
+        if (self._durable and connection.total_changes == self._before) or isinstance(error, Fenced):
+            self._settle()
         if isinstance(error, sqlite3.Error):
             raise translate(error, self._path) from error
         if isinstance(error, OverflowError):
             raise UsageError(f"a number is too large for {self._path}; nothing was changed") from error
+
+    def _settle(self) -> None:
+        """Make what was only read durable too: an answer such as "committed already" must survive a loss of power.
+
+        Whoever wrote it synced it before it could be read here, unless it was killed between the two.
+        """
+        with contextlib.suppress(FileNotFoundError):  # no log: all of it is in the database, synced
+            log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(log)
+            finally:
+                os.close(log)
 
     def close(self) -> None:
         """Close the connection."""
