@@ -178,16 +178,20 @@ class _Run:
             )
 
     def _call_off(self) -> None:
-        """Tell our workers to roll back, and wait for it."""
+        """Tell our workers to roll back, and wait for it; with little patience after another Ctrl-C."""
         self._executor.cancel()
         deadline = time.monotonic() + STOP_SECONDS
-        while self._ours:
-            self._executor.wait(TICK)
-            self._reap()
-            self._look("stopping")
-            if time.monotonic() > deadline:
-                self._executor.cancel()
-                deadline = time.monotonic() + TICK
+        try:
+            while self._ours:
+                self._executor.wait(TICK)
+                self._reap()
+                self._look("stopping")
+                if time.monotonic() > deadline:
+                    self._executor.cancel()
+                    deadline = time.monotonic() + TICK
+        except KeyboardInterrupt:
+            self._executor.cancel()  # told again, they kill their commands at once
+            raise
 
     def _publish(self, *, now: bool = False) -> None:
         """Publish what workers could not, now and then."""

@@ -23,7 +23,6 @@ app = noun("One process around any command.")
     "work",
     example="bookkeeper work zmumu-mass --output-name 'mass-{process}.root' --destination out/ -- "
     "python mass.py --output {output} {inputs}",
-    allow_interspersed_args=False,
 )
 def work(
     project: Annotated[str, typer.Argument(metavar="PROJECT", help="The name of an open project.")],
