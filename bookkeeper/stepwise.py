@@ -84,9 +84,9 @@ class SteppedProcess(Process):
             if not (reason or "").strip():
                 raise UsageError(f"{file.name} is not marked {mark} without a reason", remedy="give --reason")
         elif reason is not None:
-            raise UsageError("a reason is given for what was skipped or failed only")
+            raise UsageError("a reason is given for what was skipped or failed only", remedy="leave --reason out")
         if mark is not Mark.CONSUMED and (entries is not None or bytes is not None):
-            raise UsageError("entries and bytes are told of what was consumed only")
+            raise UsageError("entries and bytes are told of what was consumed only", remedy="leave them out")
         said = FileMark(file.id, mark, entries, bytes, reason)
         self._call(lambda: self._ledger.mark(self.key, [said], durable=mark is Mark.OPENED))
         _recall(file, said)

@@ -126,9 +126,9 @@ def noun(help: str) -> typer.Typer:
     return typer.Typer(help=help, cls=Noun, **_SETTINGS)
 
 
-def verb(group: typer.Typer, name: str, *, example: str, **settings: Any) -> Callable[[F], F]:
+def verb(group: typer.Typer, name: str, *, example: str) -> Callable[[F], F]:
     """Declare a command; ``example`` is a command line that its help shows."""
-    return group.command(name, cls=Verb, epilog=f"Example: {example}", context_settings=_CONTEXT | settings)
+    return group.command(name, cls=Verb, epilog=f"Example: {example}", context_settings=_CONTEXT)
 
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
@@ -196,6 +196,8 @@ def _usage_error(error: Any, words: Sequence[str]) -> UsageError:
     if context is not None and message == "Missing command":
         return UsageError(f"{path} needs a verb", remedy=f"one of {', '.join(context.command.list_commands(context))}")
     remedy = f"`{path} --help` shows what can be typed"
-    if getattr(error, "option_name", None) == "--catalog":
+    if path == "bookkeeper work" and hasattr(error, "option_name"):
+        remedy = "two dashes come before the command: `bookkeeper work PROJECT [OPTION]… -- COMMAND …`"
+    elif getattr(error, "option_name", None) == "--catalog":
         remedy = "--catalog comes right after bookkeeper: `bookkeeper --catalog URL …`"
     return UsageError(message[:1].lower() + message[1:], remedy=remedy)

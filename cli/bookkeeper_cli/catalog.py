@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bookkeeper.errors import Unsound, UsageError
+from bookkeeper.errors import CatalogError, QueryError, Unsound, UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.render import Column
@@ -91,13 +91,20 @@ def sql(
 ) -> None:
     """Answer one SQL query, read-only whatever is typed: over the tables and the documented views."""
     if json and csv:
-        raise UsageError("--json and --csv exclude each other")
+        raise UsageError("--json and --csv exclude each other", remedy="leave one of them out")
     if query == "-":
         import sys
 
         query = sys.stdin.read()
     with catalogs.reading() as database:
-        names, rows = database.table(query)
+        try:
+            names, rows = database.table(query)
+        except CatalogError as error:  # SQLite gives a refused CREATE the code of a changed schema
+            if not error.message.endswith("not authorized"):
+                raise
+            raise QueryError("this statement would change the catalog", remedy="only SELECT is answered") from error
+    if not names:
+        raise QueryError("this statement asks for nothing", remedy="only SELECT is answered")
     keys = _distinct(names)
     found = [dict(zip(keys, row, strict=True)) for row in rows]
     render.table(found, [Column(key, key) for key in keys], as_json=json, as_csv=csv, empty="no rows")

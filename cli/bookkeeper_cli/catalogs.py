@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
+
+from bookkeeper.errors import CatalogError
 
 if TYPE_CHECKING:
     from bookkeeper.catalog import Database
@@ -32,8 +34,15 @@ def reading() -> Iterator[Database]:
     """Open the catalog to look at it."""
     from bookkeeper.catalog import open_existing
 
-    with contextlib.closing(open_existing(url())) as database:
+    with contextlib.closing(_opened(open_existing)) as database:
         yield database
+
+
+def _opened(door: Callable[[str], Database]) -> Database:
+    try:
+        return door(url())
+    except OSError as error:  # a name that no file system takes
+        raise CatalogError(f"{url()[:200]} cannot be opened: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -53,7 +62,13 @@ def creating() -> Iterator[tuple[Database, bool]]:
     from bookkeeper.catalog import create
     from bookkeeper.ledger.restore import put_to_use
 
-    fresh = not sqlite.path_of(url()).exists()
-    with contextlib.closing(create(url())) as database:
+    fresh = False
+
+    def made(address: str) -> Database:
+        nonlocal fresh
+        fresh = not sqlite.path_of(address).exists()
+        return create(address)
+
+    with contextlib.closing(_opened(made)) as database:
         put_to_use(database)
         yield database, fresh

@@ -165,7 +165,7 @@ def list_files(
 ) -> None:
     """List the files of the catalog by name."""
     if json and csv:
-        raise UsageError("--json and --csv exclude each other")
+        raise UsageError("--json and --csv exclude each other", remedy="leave one of them out")
     from bookkeeper import files
 
     with catalogs.reading() as database:

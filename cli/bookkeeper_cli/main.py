@@ -16,6 +16,24 @@ BROKEN_PIPE: Final = 141
 INTERNAL: Final = 70
 """What shells and sysexits.h call these ends; all others are in `bookkeeper.errors`."""
 
+_REMEDIES: Final = {
+    1: "`bookkeeper check` tells whether the catalog is sound",
+    2: "`--help` behind the command shows what can be typed",
+    3: "check the name",
+    4: "choose another name, or look at what is there",
+    5: "`bookkeeper project list` and `bookkeeper status PROJECT` show how things stand",
+    6: "check the path, its folder and the permissions",
+    7: "start another process",
+    8: "look at the file; take a good copy, or make it again",
+    9: "check the path, the space and the permissions, then try again",
+    10: "`bookkeeper status PROJECT` says what is missing",
+    11: "`bookkeeper project resume PROJECT` when the cause is mended",
+    12: "`bookkeeper status PROJECT` shows how things stand",
+    13: "`bookkeeper status PROJECT` shows how things stand",
+    14: "`bookkeeper check` says what is wrong",
+}
+"""What to do next where an error does not say it better, by exit code."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (that of this program where None); return its exit code."""
@@ -27,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BookkeeperError as error:
-        render.error(error.message, error.remedy, error.exit_code, as_json=as_json)
+        render.error(error.message, error.remedy or _REMEDIES[error.exit_code], error.exit_code, as_json=as_json)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -37,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _let_go_of_stdout()
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
-        render.error(what, "look at the file, the disk and the permissions; then try again", 1, as_json=as_json)
+        render.error(what, _REMEDIES[9], 1, as_json=as_json)
         return 1
     except Exception as error:  # noqa: BLE001 - the last door: nobody is shown a traceback who did not ask for it
         render.internal_error(error, INTERNAL, as_json=as_json)

@@ -43,7 +43,7 @@ def start(
     from bookkeeper.protocol import StartProcess
 
     if shell and json:
-        raise UsageError("--shell and --json exclude each other")
+        raise UsageError("--shell and --json exclude each other", remedy="choose one")
     request = StartProcess(
         project=project,
         nonce=new_nonce(),
@@ -90,7 +90,7 @@ def next_files(
     paused.
     """
     if names + paths + json > 1:
-        raise UsageError("--names, --paths and --json exclude each other")
+        raise UsageError("--names, --paths and --json exclude each other", remedy="choose one")
     limit = whole("N", number)
     with catalogs.writing() as database:
         process = _process(database)

@@ -173,7 +173,9 @@ def recover(
     """
     if dry_run:
         if submit or fence:
-            raise UsageError("--dry-run changes nothing: it goes with neither --submit nor --fence")
+            raise UsageError(
+                "--dry-run changes nothing: it goes with neither --submit nor --fence", remedy="leave one of them out"
+            )
         with catalogs.reading() as database:
             _show_plan(database, project, json)
         return 0

@@ -70,6 +70,7 @@ def work(
 
     outputs: tuple[OutputSpec, ...] = ()
     if output_name is not None and destination is not None:
+        _check_name(output_name, destination)
         outputs = (
             OutputSpec(
                 output_name,
@@ -105,6 +106,15 @@ def work(
     else:
         _tell(project, outcome)
     return int(outcome.exit_code)
+
+
+def _check_name(name: str, destination: str) -> None:
+    """Raise `UsageError` before a process is started whose output could have no name of its own."""
+    from bookkeeper import stageout
+
+    if "{process}" not in name and "{partition}" not in name:
+        raise UsageError(f"{name!r} is the same for every process", remedy="put {process} or {partition} into it")
+    stageout.final_url(stageout.resolve(destination), name.replace("{process}", "1").replace("{partition}", "1"))
 
 
 def _level(text: str) -> str | tuple[str, ...]:
