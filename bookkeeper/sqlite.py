@@ -234,14 +234,14 @@ def exclusively(path: Path) -> Iterator[None]:
 
 
 class Pool:
-    """The connections of a catalog: per thread, opened when first used, made anew after a fork."""
+    """The connections of a catalog: per thread, opened when first used, closed after it ended, made anew after a fork."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._pid = os.getpid()
-        self._local = threading.local()
+        self._pid, self._local = os.getpid(), threading.local()
         self._guard = threading.Lock()
-        self._open: list[Queue | Writer | sqlite3.Connection] = []
+        self._open: list[tuple[threading.Thread, Queue | Writer | sqlite3.Connection]] = []
+        self._inherited: list[object] = []
 
     def writer(self, *, durable: bool) -> Writer:
         """Return this thread's door to write transactions."""
@@ -261,7 +261,8 @@ class Pool:
         return found if found is not None else self._keep("queue", lambda: Queue(self.path))
 
     def _mine(self) -> threading.local:
-        if os.getpid() != self._pid:  # SQLite connections and flocks do not survive a fork
+        if os.getpid() != self._pid:  # SQLite connections do not survive a fork, and to close one here harms its owner
+            self._inherited += [self._local, *self._open]
             self._pid, self._local, self._open = os.getpid(), threading.local(), []
         return self._local
 
@@ -271,21 +272,24 @@ class Pool:
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
         except OSError as error:
-            raise CatalogError(
-                f"{self.path}: {error.strerror}", remedy="check the permissions of its folder"
-            ) from error
+            raise CatalogError(f"{self.path}: {error.strerror}", remedy="check its folder's permissions") from error
         setattr(self._local, name, made)
+        self._close(lambda thread: not thread.is_alive())
         with self._guard:
-            self._open.append(made)
+            self._open.append((threading.current_thread(), made))
         return made
+
+    def _close(self, of: Callable[[threading.Thread], bool]) -> None:
+        with self._guard:
+            doomed = [one for one in self._open if of(one[0])]
+            self._open = [one for one in self._open if one not in doomed]
+        for _, connection in doomed:
+            connection.close()
 
     def close(self) -> None:
         """Close every connection of every thread."""
-        with self._guard:
-            doomed, self._open = self._open, []
         self._local = threading.local()
-        for connection in doomed:
-            connection.close()
+        self._close(lambda _: True)
 
 
 def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
