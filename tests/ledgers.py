@@ -36,10 +36,18 @@ _numbers = itertools.count(1)
 class World:
     """A catalog with files ``f000``, ``f001``, …, all in the dataset ``all``, and a ledger to speak to."""
 
-    def __init__(self, catalog: Catalog, ledger: Ledger | None = None) -> None:
+    def __init__(self, catalog: Catalog) -> None:
+        self.use(catalog)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process without the catalog, which is opened there."""
+        return {}
+
+    def use(self, catalog: Catalog) -> None:
+        """Go on with this catalog."""
         self.catalog = catalog
         self.database = catalog.database
-        self.ledger: Ledger = ledger or SqlLedger(catalog.database)
+        self.ledger: Ledger = SqlLedger(catalog.database)
 
     @classmethod
     def create(cls, path: Path, files: int = 4, **rules: Any) -> World:
@@ -172,13 +180,17 @@ class Job:
 
     def __init__(self, world: World, introduction: StartProcess) -> None:
         self.world = world
-        self.ledger = world.ledger
         self.introduction = introduction
         self.project = introduction.project
         self.started = self.ledger.start_process(introduction)
         self.key: ProcessKey = self.started.key
         self.ids: dict[str, int] = {}
         self.seq = 0
+
+    @property
+    def ledger(self) -> Ledger:
+        """What it speaks to."""
+        return self.world.ledger
 
     def ask(self, limit: int = 100, done: Sequence[FileMark] = (), *, seq: int | None = None) -> Delivered:
         """Say next_files, with the next number unless told."""

@@ -11,12 +11,12 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bookkeeper.errors import Fenced, NotAllowed, Paused, RolledBack
 from bookkeeper.ledger import outputs
@@ -51,7 +51,7 @@ class Model:
 class LedgerMachine(RuleBasedStateMachine):
     """Jobs and operators do what they like in any order."""
 
-    request: dict[str, Any] = {}
+    request: ClassVar[dict[str, Any]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,6 +64,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.answers: dict[int, dict[int, tuple[Delivered, dict[str, int]]]] = {}
         self.marked: dict[int, dict[str, Mark]] = {}
         self.ever_opened: dict[int, set[str]] = {}
+        self.overdue: set[int] = set()
         self.project = "p"
 
     def teardown(self) -> None:
@@ -107,6 +108,7 @@ class LedgerMachine(RuleBasedStateMachine):
         alone = len(job.ids) == 1 or job.started.partitioned
         self.model.give_back(job.key.id, self.all_parted(job, charged), alone=alone)
         self.model.job[job.key.id] = "rolled_back"
+        self.overdue.discard(job.key.id)
 
     def is_open(self) -> bool:
         return self.world.project_state(self.project)[0] == "open"
@@ -114,13 +116,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def sweep_model(self) -> None:
         """What a sweep does: fewer than ten live processes here, or all that are late; never any grace."""
         for job in self.jobs:
-            if self.lives(job) and job.key.id in self.overdue:
+            if job.key.id in self.overdue:
                 self.rolled_back(job, opened=True)
-        self.overdue.clear()
-
-    @initialize()
-    def begin(self) -> None:
-        self.overdue: set[int] = set()
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
@@ -180,7 +177,6 @@ class LedgerMachine(RuleBasedStateMachine):
         assert answer.files == self.answers[job.key.id][seq][0].files
         self.overdue.discard(job.key.id)
         if self.overdue and not answer.files:
-            self.overdue &= set(self.world.column("SELECT id FROM processes WHERE lease_until < 0"))
             self.reconcile_sweep()
         else:
             assert self.world.dump() == before
@@ -189,7 +185,6 @@ class LedgerMachine(RuleBasedStateMachine):
         for job in self.jobs:
             if self.lives(job) and self.world.state(job) == "rolled_back":
                 self.rolled_back(job, opened=True)
-        self.overdue = {process for process in self.overdue if self.model.job[process] in ("active", "staged")}
 
     @rule(data=st.data(), mark=st.sampled_from([Mark.OPENED, Mark.OPENED, Mark.CONSUMED, Mark.SKIPPED, Mark.FAILED]))
     def mark(self, data: st.DataObject, mark: Mark) -> None:
@@ -324,7 +319,6 @@ class LedgerMachine(RuleBasedStateMachine):
         for job in self.jobs:
             if self.lives(job) and job.project not in spared:
                 self.rolled_back(job, opened=False)
-                self.overdue.discard(job.key.id)
 
     @rule(pause=st.booleans())
     def pause_or_resume(self, pause: bool) -> None:
@@ -396,7 +390,7 @@ class LedgerMachine(RuleBasedStateMachine):
 class PartitionMachine(LedgerMachine):
     """The same where files come in whole partitions of two."""
 
-    request = {"partition_by": {"files": 2}}
+    request: ClassVar[dict[str, Any]] = {"partition_by": {"files": 2}}
 
 
 def _fits(marked: Mark | None, verdict: Mark) -> bool:

@@ -1,0 +1,53 @@
+"""Eight processes at work at once, killed by the hundred: at statements and at any other instant. Exactly once, all the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import pytest
+
+from ledgerfaults import forks, work_until_complete
+from ledgers import World, sound
+
+pytestmark = pytest.mark.fault
+
+WORKERS, KILLS, SECONDS = 8, 250, 14.0
+
+
+def test_hundreds_of_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
+    world = World.create(tmp_path / "c.db", 500, max_attempts=10_000, files_per_process=5)
+    context, chance = forks(), random.Random(1)
+    children: dict[int, object] = {}
+    kills, seed, deadline = 0, 0, time.monotonic() + SECONDS
+    while True:
+        mortal = kills < KILLS and time.monotonic() < deadline
+        while len(children) < WORKERS and (mortal or not world.catalog.project("p").status().complete):
+            seed += 1
+            lifetime = chance.choice([0, 40, 150, 600]) if mortal else 0
+            child = context.Process(target=work_until_complete, args=(world.database.path, seed, lifetime))
+            child.start()
+            children[child.sentinel] = child
+        if not children:
+            break
+        for sentinel in wait(list(children), timeout=chance.uniform(0.0, 0.1) if mortal else 60.0):
+            child = children.pop(sentinel)
+            child.join()
+            assert child.exitcode in (0, -signal.SIGKILL)
+            kills += child.exitcode != 0
+        if mortal and children:
+            os.kill(chance.choice(list(children.values())).pid, signal.SIGKILL)
+    assert kills >= 50
+    status = world.catalog.project("p").status()
+    assert status.complete
+    assert status.committed == status.files == 500
+    world.catalog.expire()
+    sound(world)
+    counting = "SELECT count(*) FROM consumption WHERE committed AND state = 'consumed'"
+    assert world.value(counting) == world.value(counting.replace("count(*)", "count(DISTINCT file)")) == 500
+    print(f"{kills} kills, {seed} workers, {status.rollbacks} rollbacks")
+    world.close()

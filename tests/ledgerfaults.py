@@ -1,0 +1,280 @@
+"""Break a ledger at any statement: real SQLite connections that fail, are interrupted, or kill their process at the n-th.
+
+Everything a process at work needs is importable from here, because the processes that are killed are children.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from bookkeeper.api import open_catalog
+from bookkeeper.errors import Fenced, NotAllowed, Paused, RolledBack
+from bookkeeper.ledger import outputs
+from bookkeeper.protocol import EventRecord, Mark
+from ledgers import World, violations
+
+How = Literal["fails before", "is interrupted", "fails after", "kills"]
+
+
+class Fuse:
+    """Counts statements, and breaks the one at which it blows; ``blows_at=0`` only counts."""
+
+    def __init__(self, blows_at: int = 0, how: How = "fails before") -> None:
+        self.blows_at = blows_at
+        self.how = how
+        self.count = 0
+
+    def blows(self) -> bool:
+        """Count a statement; tell whether it is the one."""
+        self.count += 1
+        return self.count == self.blows_at
+
+
+class BreakingConnection(sqlite3.Connection):
+    """A real connection whose statements (and each row of ``executemany``) pass a fuse."""
+
+    fuse: Fuse | None = None
+
+    def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+        """Execute, unless the fuse blows."""
+        return self._through(lambda: super(BreakingConnection, self).execute(statement, *parameters))
+
+    def executemany(self, statement: str, rows: Iterable[Any]) -> sqlite3.Cursor:
+        """Execute for each row, unless the fuse blows at one."""
+        return super().executemany(statement, self._each(rows))
+
+    def _each(self, rows: Iterable[Any]) -> Iterator[Any]:
+        for row in rows:
+            fuse = BreakingConnection.fuse
+            if fuse is not None and fuse.blows():
+                self._break(fuse)
+            yield row
+
+    def _through(self, run: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
+        fuse = BreakingConnection.fuse
+        if fuse is None or not fuse.blows():
+            return run()
+        if fuse.how == "fails after":
+            run()
+            self._break(fuse)
+        if fuse.how == "is interrupted":
+            self.set_progress_handler(lambda: 1, 1)
+            try:
+                run()
+            finally:
+                self.set_progress_handler(None, 1)
+        self._break(fuse)
+        raise AssertionError("unreachable")
+
+    def _break(self, fuse: Fuse) -> None:
+        if fuse.how == "kills":
+            os.kill(os.getpid(), signal.SIGKILL)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+
+@contextmanager
+def breakable() -> Iterator[None]:
+    """Within, every connection that is opened can be broken by `broken`."""
+    plain = sqlite3.connect
+    sqlite3.connect = functools.partial(plain, factory=BreakingConnection)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sqlite3.connect = plain
+
+
+@contextmanager
+def broken(fuse: Fuse) -> Iterator[Fuse]:
+    """Within, statements pass the fuse."""
+    BreakingConnection.fuse = fuse
+    try:
+        yield fuse
+    finally:
+        BreakingConnection.fuse = None
+
+
+# -- the verbs -----------------------------------------------------------------------------------------------------------
+
+Verb = Callable[[], Any]
+
+
+class Scene:
+    """A world in which every verb of the ledger has something to do; the same each time, but for the clock.
+
+    It can be carried over to a copy of its catalog (`play_on`), so that each verb finds it untouched.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "scene.db"
+        world = self.world = World.create(self.path, 8)
+        world.catalog.start_project("q", "all")
+        jobs = [world.start(nonce=f"{n}", files_per_process=2) for n in range(5)]
+        self.job, self.silent, self.staged, self.committed, self.revoking = jobs
+        for one in jobs:
+            one.take(1)
+            one.open()
+        self.staged.stage()
+        (self.stored,) = self.committed.commit()
+        self.revoking.commit()
+        world.revoke(self.revoking)
+        self.hungry = world.start("q", nonce="hungry")
+        holder = world.start("q", nonce="holder")
+        holder.take()
+        world.late(self.silent, holder)
+        world.close()
+
+    def play_on(self, path: Path) -> None:
+        """Go on with another catalog, as if nothing had been said yet."""
+        self.job.ids = {"f000": 1}
+        self.world.use(open_catalog(f"sqlite:///{path}"))
+
+    @property
+    def verbs(self) -> dict[str, Verb]:
+        """Everything that changes the ledger."""
+        world, job, staged, committed = self.world, self.job, self.staged, self.committed
+        return {
+            "start_process": lambda: world.start(nonce="new", node="n1").started,
+            "next_files": lambda: job.ask(5, list(job.manifest().files), seq=2),
+            "next_files that sweeps": lambda: self.hungry.ask(5, seq=1),
+            "mark": lambda: job.mark(Mark.FAILED, reason="bad"),
+            "heartbeat": lambda: world.ledger.heartbeat(job.key),
+            "stage": job.stage,
+            "commit": job.commit,
+            "commit of a failed file": lambda: job.commit(f000=Mark.FAILED),
+            "commit of a staged process": staged.commit,
+            "commit that is refused": self._refused,
+            "roll_back": job.roll_back,
+            "roll_back of a staged process": staged.roll_back,
+            "expire": lambda: _done(world.catalog.expire()),
+            "published": lambda: world.ledger.published(committed.key, [self.stored.id]),
+            "will_write_to": lambda: world.ledger.will_write_to(job.key, "/new"),
+            "record": lambda: world.ledger.record(job.key, [EventRecord("job.said", {"n": 1})] * 2),
+            "pause": lambda: world.catalog.project("p").pause("look"),
+            "end with fence": lambda: _done(world.end(fence=True)),
+            "recover": world.recover,
+            "recover with fence": lambda: world.recover(fence=True),
+            "park": lambda: world.catalog.project("p").park(["f006", "f007"], "bad"),
+            "reopen, first phase": lambda: world.revoke(committed),
+            "reopen, second phase": self._finish,
+        }
+
+    def _refused(self) -> None:
+        try:
+            self.job.ledger.commit(self.job.key, self.job.manifest())
+        except (RolledBack, Fenced):
+            return
+        raise AssertionError("it was not refused")
+
+    def _finish(self) -> None:
+        with self.world.database.transaction(durable=True) as tx:
+            outputs.finish_reopen(tx, self.revoking.key.id)
+
+
+def _done(_: object) -> None:
+    """Forget how much was done: nothing is left for the repetition."""
+
+
+# -- children ------------------------------------------------------------------------------------------------------------
+
+
+def forks() -> Any:
+    """A context whose children are forked from a clean server: no threads, no pytest."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ledgerfaults", "bookkeeper.files", "bookkeeper.query", "bookkeeper.projects"])
+    return context
+
+
+def killed_at(scene: Scene, path: Path, verb: str, n: int) -> None:
+    """In a child: say a verb to the catalog at ``path`` and die at its n-th statement."""
+    with breakable():
+        scene.play_on(path)
+        scene.world.value("SELECT 1")
+        with broken(Fuse(n, "kills")):
+            scene.verbs[verb]()
+
+
+def work_until_complete(path: Path, seed: int, lifetime: int) -> None:
+    """In a child: process files until the request is complete, or die at a statement before ``lifetime`` (0: never)."""
+    chance = random.Random(seed)
+    fuse = Fuse(chance.randrange(1, lifetime) if lifetime else 0, "kills")
+    with breakable(), broken(fuse):
+        world = World(open_catalog(f"sqlite:///{path}"))
+        while not world.catalog.project("p").status().complete:
+            try:
+                _one_process(world, chance)
+            except Paused:
+                world.catalog.project(world.catalog.project("p").status().open_project or "p").resume()
+            except (Fenced, NotAllowed):
+                continue
+
+
+def _one_process(world: World, chance: random.Random) -> None:
+    """Take some files, then commit, roll back, recover under its own feet, or hang until it is a zombie."""
+    world.catalog.expire()
+    project = world.catalog.project("p").status().open_project or world.recover()
+    if project is None:
+        return
+    job = world.start(project, nonce=f"{chance.getrandbits(64)}", lease=0.2, files_per_process=chance.randrange(1, 6))
+    for output in world.ledger.to_publish(job.key):
+        world.ledger.published(job.key, [output.id])
+    while names := job.take(chance.randrange(1, 4)):
+        job.open(*names)
+    if not job.ids:
+        job.roll_back("nothing to do", counted=False)
+        return
+    dice = chance.random()
+    if dice < 0.1:
+        job.roll_back("unlucky", counted=False)
+        return
+    if dice < 0.2:
+        world.recover(project, fence=dice < 0.13)
+    elif dice < 0.3:
+        world.late(job)
+        _one_process(world, chance)
+    elif dice < 0.6:
+        job.stage()
+    job.commit()
+    job.publish()
+
+
+def forks_inside(path: Path) -> None:
+    """In a child: fork with a transaction open; both work, and the transaction is as it was."""
+    world = World.create(path, 10)
+    job = world.start()
+    job.take(3)
+    with world.database.transaction(durable=True) as tx:
+        tx.run("UPDATE projects SET station = 'changed'")
+        grandchild = os.fork()
+        if grandchild == 0:
+            try:
+                assert world.value("SELECT station FROM projects") != "changed"
+            except BaseException:  # noqa: BLE001 the parent is told by the exit code
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(grandchild, 0)[1] == 0
+        assert tx.run("SELECT station FROM projects").fetchone() == ("changed",)
+    grandchild = os.fork()
+    if grandchild == 0:
+        try:
+            other = world.start()
+            other.take(4)
+            other.commit()
+        except BaseException:  # noqa: BLE001 the parent is told by the exit code
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(grandchild, 0)[1] == 0
+    job.commit()
+    assert world.value("SELECT station FROM projects") == "changed"
+    assert len(world.files("committed")) == 7
+    assert violations(world.database) == []
