@@ -25,7 +25,7 @@ from bookkeeper.catalog import Database
 from bookkeeper.errors import StorageError
 from bookkeeper.executors import JobStatus
 from bookkeeper.worker import Job, Outcome
-from bookkeeper.worker.watch import signal_words
+from bookkeeper.worker.watch import SIGNALS, signal_words
 
 LOG_CAP: Final = 1 << 18
 """Bytes from which on the log of a slot begins anew; the one before is kept beside it."""
@@ -117,15 +117,20 @@ class LocalExecutor:
         log = self._log(number)
         with log.open("ab") as stream:
             begins = stream.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bookkeeper.worker", self._database.url, "-"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                cwd="/",
-                pass_fds=(slot,),
-                start_new_session=True,
-            )
+            # Signals wait until the worker listens: none is lost, and none hits it while it starts.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "bookkeeper.worker", self._database.url, "-"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stream,
+                    cwd="/",
+                    pass_fds=(slot,),
+                    start_new_session=True,
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.set_blocking(process.stdout.fileno(), False)  # type: ignore[union-attr]
         return _Worker(process, log, begins)
 

@@ -42,21 +42,29 @@ class Watch:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._before: dict[int, Any] = {}
+        self._wakeup = -1
+        self._mask: set[int] | None = None
 
     def __enter__(self) -> Watch:
         if threading.current_thread() is threading.main_thread():
             deaf = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()  # `nohup`
             self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS if number not in deaf}
+            # Whichever thread the kernel gives a signal to, the waiting one wakes up.
+            self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            # A worker is started with its signals held back until somebody listens.
+            self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        # An abandoned task may still wake us: its end of the pipe stays open as long as it lives.
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            signal.set_wakeup_fd(self._wakeup)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
 
-    def __del__(self) -> None:
+    def __del__(self) -> None:  # not before: a task that was abandoned may still wake us
         os.close(self._read)
         os.close(self._write)
 

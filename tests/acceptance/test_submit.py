@@ -16,9 +16,9 @@ import pytest
 
 import bookkeeper
 from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
-from bookkeeper.executors import make
+from bookkeeper.executors import JobStatus, make
 from bookkeeper.spec import Spec, load
-from bookkeeper.submit import Progress, Submitted, plan, submit
+from bookkeeper.submit import Progress, Submitted, plan, prepare, submit
 from workbench import alive, until
 
 COPY = "import os, shutil, sys; shutil.copy(sys.argv[1], os.environ['BOOKKEEPER_OUTPUT'])\n"
@@ -164,6 +164,40 @@ def test_workers_survive_a_killed_submit_and_the_next_counts_them(desk: Desk) ->
     assert result.exit_code == 0 and max(most) == 2
     assert len(desk.published()) == 3
     assert desk.catalog.sql("SELECT DISTINCT state FROM processes WHERE delivered > 0") == [{"state": "committed"}]
+
+
+def test_worker_that_is_stopped_while_it_starts_says_so(desk: Desk) -> None:
+    spec = desk.spec()
+    prepare(spec, desk.database)
+    executor = make("local", desk.database, "mass", 1)
+    executor.submit(spec.process())
+    executor.cancel()
+    ended: list[JobStatus] = []
+
+    def is_over() -> bool:
+        ended.extend(one for one in executor.status() if one.over)
+        return bool(ended)
+
+    until(is_over, "the end of the worker")
+    assert ended[0].outcome is not None and ended[0].outcome.reason.endswith("signal 2 (SIGINT)")
+    assert not list((desk.database.folder / "logs").glob("worker-*"))
+    assert (executor.running(), executor.free()) == (0, 1)
+    executor.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: looks at /proc")
+def test_commands_inherit_nothing_of_ours(desk: Desk) -> None:
+    """Not the slot, nor the catalog: three descriptors, no signal blocked or ignored."""
+    payload = """
+import os, signal
+listed = sorted(map(int, os.listdir("/proc/self/fd")))  # and the folder's own
+assert listed[:3] == [0, 1, 2] and len(listed) == 4, listed
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+line = next(line for line in open("/proc/self/status") if line.startswith("SigIgn"))
+ignored = int(line.split()[1], 16) & ~(1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)  # Python's own
+assert not ignored, line
+"""
+    assert desk.submit(desk.spec(payload + COPY)).exit_code == 0
 
 
 def test_paused_project_is_refused_until_it_is_resumed(desk: Desk) -> None:
