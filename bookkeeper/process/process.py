@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from bookkeeper.errors import BookkeeperError, CatalogError, Fenced, NotAllowed, RolledBack, StorageError
+from bookkeeper.errors import BookkeeperError, Fenced, NotAllowed, RolledBack, StorageError
 from bookkeeper.process.files import DeliveredFile
 from bookkeeper.process.heart import Heart
 from bookkeeper.process.outputs import Expect, entries_consumed, entries_of, name_of
@@ -282,7 +282,7 @@ class Process:
 
     def __enter__(self) -> Process:
         self.keep_alive()
-        self.roll_forward()
+        self._or_give_up(self.roll_forward)
         return self
 
     def roll_forward(self) -> None:
@@ -301,19 +301,19 @@ class Process:
         try:
             if self.fate is not Fate.LIVE:
                 return
-            if error is None and (self._files or self._outputs):
-                self._commit_or_roll_back()
-            elif error is None:
-                self.roll_back("nothing to do", counted=False)
-            elif not isinstance(error, Fenced):
+            if error is not None:
                 self._give_up(error)
+            elif self._files or self._outputs:
+                self._or_give_up(self.commit)
+            else:
+                self.roll_back("nothing to do", counted=False)
         finally:
             self._stop()
 
-    def _commit_or_roll_back(self) -> None:
+    def _or_give_up(self, act: Callable[[], None]) -> None:
         try:
-            self.commit()
-        except BookkeeperError as error:
+            act()
+        except BaseException as error:
             if self.fate is Fate.LIVE:
                 self._give_up(error)
             raise
@@ -322,7 +322,7 @@ class Process:
         """Roll back on the way out; the exception that led here is the one to tell."""
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
         reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"[:1000]
-        with contextlib.suppress(Fenced, CatalogError):
+        with contextlib.suppress(BookkeeperError):
             self.roll_back(reason, counted=not interrupted)
 
     def _stop(self) -> None:
