@@ -22,7 +22,7 @@ NOUNS: Final = ("file", "dataset", "project", "process")
 
 HOMES: Final = {
     "init": "catalog",
-    "demo": "catalog",
+    "demo": "demo",
     "file": "file",
     "dataset": "dataset",
     "project": "project",

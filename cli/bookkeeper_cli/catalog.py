@@ -1,10 +1,9 @@
-"""`init`, `check`, `sql`, `backup`, `demo`, `validate`: the catalog as a whole, and files by hand."""
+"""`init`, `check`, `sql`, `backup`, `validate`: the catalog as a whole, and files by hand."""
 
 from __future__ import annotations
 
 import itertools
 import shlex
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -139,21 +138,6 @@ def backup(
     live = f"; {render.count(info.live, 'process', 'processes')} at work will be fenced there" if info.live else ""
     render.say(f"wrote {info.path}, {render.size(info.size)}{live}")
     render.next_step(f"bookkeeper --catalog {shlex.quote('sqlite:///' + info.path)} check   (how to use it)")
-
-
-@verb(app, "demo", example="bookkeeper demo --data data/")
-def demo(
-    data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="A folder of real ROOT files; else toys are made.")
-    ] = None,
-) -> int:
-    """Show it all on real ROOT files: jobs that fail in every way, recovery, and the proof that each event is there once.
-
-    Works in a new folder `bookkeeper-demo` here.
-    """
-    from bookkeeper import demo as demonstration
-
-    return int(demonstration.run(data=Path(data) if data is not None else None) or 0)
 
 
 _VALID: Final = (

@@ -50,6 +50,14 @@ def test_status_on_one_screen(project: bookkeeper.Project) -> None:
     assert len(ran.lines) < 30
 
 
+def test_reasons_of_very_many_files_are_lower_bounds(
+    project: bookkeeper.Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "SAMPLE", 2)
+    assert "  2+  available  never delivered" in ok("status", "p").lines
+    assert "   1  parked     the detector was off" in ok("status", "p").lines
+
+
 def test_status_as_json_has_stable_keys(project: bookkeeper.Project) -> None:
     with project.start_process() as process:
         process.next_files(2)

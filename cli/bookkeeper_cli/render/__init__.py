@@ -6,9 +6,9 @@ lines, whole. rich is imported only where it draws.
 
 from __future__ import annotations
 
-from bookkeeper_cli.render.messages import error, internal_error, next_step, note, say
+from bookkeeper_cli.render.messages import error, headline, internal_error, next_step, note, say, verdict
 from bookkeeper_cli.render.progress import Progress, progress
-from bookkeeper_cli.render.screen import status_lines, watching
+from bookkeeper_cli.render.screen import Watch, status_lines, watching
 from bookkeeper_cli.render.streams import line, on_terminal, prepare_streams, raw
 from bookkeeper_cli.render.tables import Column, json_object, record, table
 from bookkeeper_cli.render.words import count, number, size, span, state_style, when
@@ -16,8 +16,10 @@ from bookkeeper_cli.render.words import count, number, size, span, state_style, 
 __all__ = [
     "Column",
     "Progress",
+    "Watch",
     "count",
     "error",
+    "headline",
     "internal_error",
     "json_object",
     "line",
@@ -35,6 +37,7 @@ __all__ = [
     "state_style",
     "status_lines",
     "table",
+    "verdict",
     "watching",
     "when",
 ]

@@ -8,9 +8,11 @@ import tempfile
 import traceback
 from typing import Final
 
-from bookkeeper_cli.render.streams import coloured, line, message
+from bookkeeper_cli.render.streams import coloured, drawable, line, message
 from bookkeeper_cli.render.words import as_json
 
+_BOLD: Final = "\033[1m"
+_GREEN: Final = "\033[32m"
 _RED: Final = "\033[1;31m"
 _DIM: Final = "\033[2m"
 _PLAIN: Final = "\033[0m"
@@ -28,6 +30,27 @@ def next_step(text: str) -> None:
         line(text)
     else:
         line(f"→ {text}")
+
+
+def headline(text: str) -> None:
+    """Begin a part."""
+    line()
+    if coloured():
+        sys.stdout.write(f"{_BOLD}── ")
+        line(text)
+        sys.stdout.write(_PLAIN)
+    else:
+        line(f"── {text}" if drawable("─") else f"== {text}")
+
+
+def verdict(ok: bool, text: str) -> None:
+    """Tell whether something is so."""
+    mark = ("✓" if ok else "✗") if drawable("✓✗") else ("ok" if ok else "NO")
+    if coloured():
+        sys.stdout.write(f"{_GREEN if ok else _RED}{mark}{_PLAIN} ")
+        line(text)
+    else:
+        line(f"{mark} {text}")
 
 
 def note(text: str) -> None:

@@ -33,27 +33,44 @@ def status_lines(view: View) -> None:
             line("".join(text for text, _ in pieces).rstrip())
 
 
-@contextlib.contextmanager
-def watching(*, headline: Callable[[View], str] | None = None) -> Iterator[Callable[[View], None]]:
-    """Show views as they come: in place on a terminal, else a line for each that differs from the last."""
-    said = headline or summary
-    if on_terminal():
+class Watch:
+    """Shows views as they come: in place on a terminal, else a line for each that differs from the last."""
+
+    def __init__(self) -> None:
+        self._live: Any = None
+        self._last = ""
+
+    def show(self, view: View) -> None:
+        """Show a view."""
+        if not on_terminal():
+            if (now := summary(view)) != self._last:
+                self._last = now
+                line(now)
+            return
         from rich.console import Group
         from rich.live import Live
         from rich.text import Text
 
-        with Live(console=console(), auto_refresh=False, transient=True) as live:
-            yield lambda view: live.update(Group(*(Text.assemble(*pieces) for pieces in _screen(view))), refresh=True)
-        return
-    last = ""
+        if self._live is None:
+            self._live = Live(console=console(), auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(Group(*(Text.assemble(*pieces) for pieces in _screen(view))), refresh=True)
 
-    def show(view: View) -> None:
-        nonlocal last
-        if (now := said(view)) != last:
-            last = now
-            line(now)
+    def close(self) -> None:
+        """Take away what is shown in place."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
-    yield show
+
+@contextlib.contextmanager
+def watching() -> Iterator[Callable[[View], None]]:
+    """Give a function that shows views as they come, while the block runs."""
+    watch = Watch()
+    try:
+        yield watch.show
+    finally:
+        watch.close()
 
 
 def summary(view: View) -> str:
@@ -121,7 +138,8 @@ def _percent(part: int, whole: int) -> str:
     """Return a share in percent; 100 % is said of the whole only."""
     if part >= whole:
         return "100 %"
-    return f"{min(99.9, 100 * part / whole):.1f} %" if part else "0 %"
+    share = 100 * part / whole
+    return f"{min(99.9, share):.1f} %" if share >= 0.1 else "<0.1 %" if part else "0 %"
 
 
 def _shares(amounts: Sequence[int], cells: int) -> list[int]:
@@ -186,10 +204,11 @@ def _reasons(view: View) -> Iterator[Line]:
     if not reasons:
         return
     yield [("why files do not count yet", "bold")]
-    longest = max(len(f"{row['files']:,}") for row in reasons)
-    for row in reasons:
+    counts = [f"{row['files']:,}{'+' if row.get('at_least') else ''}" for row in reasons]
+    longest = max(map(len, counts))
+    for row, count in zip(reasons, counts, strict=True):
         yield [
-            (f"  {row['files']:>{longest},}  ", ""),
+            (f"  {count:>{longest}}  ", ""),
             (f"{row['state']:9}  ", words.state_style(row["state"])),
             (visible(row["why"]), ""),
         ]
