@@ -90,12 +90,12 @@ class _Run:
         self._history: deque[tuple[float, int, int]] = deque()
         self._pause, self._not_before = BACK_OFF[0], 0.0
         self._failed_starts: list[str] = []
-        self._publish_at = 0.0
 
     def to_the_end(self) -> Submitted:
         """Go on until nothing is left to do."""
         name = self._spec.project.name
         interrupted = False
+        self._publish()
         try:
             status = self._go_on()
             interrupted = self._stop.is_set()
@@ -107,7 +107,7 @@ class _Run:
         elif status.open_project is not None and status.open_state == "open":
             self._complain()
             projects.end(self._database, status.open_project)
-        self._publish(now=True)
+        self._publish()
         status = self._look("done")
         return Submitted(name, status, interrupted, tuple(self._reasons))
 
@@ -117,7 +117,6 @@ class _Run:
             self._reap()
             sweep(self._database)
             status = self._look("running")
-            self._publish()
             if self._stop.is_set():
                 return status
             open_ = status.open_state == "open"
@@ -193,13 +192,11 @@ class _Run:
             self._executor.cancel()  # told again, they kill their commands at once
             raise
 
-    def _publish(self, *, now: bool = False) -> None:
-        """Publish what workers could not, now and then."""
-        if now or time.monotonic() >= self._publish_at:
-            self._publish_at = time.monotonic() + BACK_OFF[1]
-            for problem in publish_pending(self._database, self._spec.project.name):
-                if problem not in self._reasons:
-                    self._reasons.append(problem)
+    def _publish(self) -> None:
+        """Publish what workers left. Each of them does that first, too, so the begin and the end are enough for us."""
+        for problem in publish_pending(self._database, self._spec.project.name):
+            if problem not in self._reasons:
+                self._reasons.append(problem)
 
     def _look(self, phase: str) -> RequestStatus:
         """Get the numbers and show them."""

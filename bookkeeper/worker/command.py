@@ -54,6 +54,8 @@ def resolve(program: str, workdir: str, path: str | None) -> str:
 
     A name without ``/`` is looked up in ``path``, anything else is relative to the working folder.
     """
+    if not os.path.isdir(workdir):  # noqa: PTH112
+        raise UsageError(f"the working folder {workdir} does not exist", remedy="make it, or start from another one")
     if "/" not in program:
         found = shutil.which(program, path=path)
         if found is None:

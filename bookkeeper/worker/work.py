@@ -323,7 +323,12 @@ class _Worker:
 
     def _roll_back(self, reason: str, how: str, *, counted: bool) -> Outcome:
         self.steps.end(how, reason)
-        became = self._process.roll_back(reason, step=self.steps.current, counted=counted)
+        try:
+            became = self._process.roll_back(reason, step=self.steps.current, counted=counted)
+        except (StorageError, NotAllowed):  # it was committed before, and its publication has to wait
+            if self._process.fate is not Fate.COMMITTED:
+                raise
+            became = Fate.COMMITTED
         return self.outcome(job.COMMITTED if became is Fate.COMMITTED else job.ROLLED_BACK, reason)
 
 

@@ -267,6 +267,30 @@ def test_destination_without_permission(bench: Bench) -> None:
     assert bench.attempts()[0] == 0
 
 
+def test_destination_of_another_catalog_is_refused_unless_adopted(bench: Bench) -> None:
+    from bookkeeper import stageout
+
+    stageout.claim(bench.out, "another-catalog")
+    outcome = bench.work()
+    assert outcome.step == "output-storage" and "is claimed by catalog another-catalog" in outcome.reason
+    assert bench.attempts()[0] == 0
+    assert bench.work(adopt=True).fate == "committed"
+
+
+def test_commit_that_is_refused_rolls_back(tmp_path: Path, bench: Bench) -> None:
+    bench.catalog.start_project("strict", "all", output_required=True)
+    outcome = bench.work("true", project="strict", outputs=())
+    assert (outcome.fate, outcome.step) == ("rolled_back", "output-storage")
+    assert "the project requires an output of every process" in outcome.reason
+    assert bench.work("true", outputs=()).fate == "committed", "where none is required, none may be made"
+
+
+def test_outputs_go_to_any_storage(bench: Bench) -> None:
+    outcome = bench.work(outputs=(replace(bench.output, destination="memory://results"),))
+    assert (outcome.fate, outcome.reason) == ("committed", "")
+    assert [row["url"] for row in bench.project.outputs()] == ["memory://results/m-1.root"]
+
+
 def test_nothing_is_overwritten(bench: Bench) -> None:
     bench.out.mkdir()
     (bench.out / "m-1.root").write_text("precious")
@@ -280,6 +304,8 @@ def test_program_that_cannot_run_charges_no_file(bench: Bench) -> None:
     plain.write_text("no first line")
     assert "no such program in $PATH" in bench.work("no-such-program-here").reason
     assert "there is no such program" in bench.work("./absent").reason
+    assert "does not exist" in bench.work("true", workdir=str(bench.folder / "absent")).reason
+    bench.project.resume()
     outcome = bench.work("./plain")
     assert outcome.step == "stage-executable" and "not executable" in outcome.reason
     assert bench.project.status().open_state == "paused", "every process would fail so"
