@@ -304,8 +304,6 @@ def test_program_that_cannot_run_charges_no_file(bench: Bench) -> None:
     plain.write_text("no first line")
     assert "no such program in $PATH" in bench.work("no-such-program-here").reason
     assert "there is no such program" in bench.work("./absent").reason
-    assert "does not exist" in bench.work("true", workdir=str(bench.folder / "absent")).reason
-    bench.project.resume()
     outcome = bench.work("./plain")
     assert outcome.step == "stage-executable" and "not executable" in outcome.reason
     assert bench.project.status().open_state == "paused", "every process would fail so"
@@ -315,6 +313,11 @@ def test_program_that_cannot_run_charges_no_file(bench: Bench) -> None:
     assert outcome.step == "stage-executable" and "Exec format error" in outcome.reason
     assert bench.attempts() == [0] * 6
     assert bench.events("step.ended", outcome.process_id or 0)[-1]["outcome"] == "failed"
+
+
+def test_working_folder_that_is_missing_is_named(bench: Bench) -> None:
+    outcome = bench.work("true", workdir=str(bench.folder / "absent"))
+    assert outcome.step == "stage-executable" and "absent does not exist" in outcome.reason
 
 
 def test_command_line_that_is_too_long_names_the_way_out(bench: Bench) -> None:
