@@ -95,6 +95,16 @@ def test_grace_is_given_once(make: Make) -> None:
     assert {world.state(job) for job in jobs[1:]} == {"rolled_back"}
 
 
+def test_who_had_its_grace_does_not_make_another_outage(make: Make) -> None:
+    world = make(12)
+    jobs = live(world, 12)
+    world.late(*jobs)
+    newcomer = world.start()
+    world.late(*jobs, newcomer)
+    world.start()
+    assert {world.state(job) for job in (*jobs, newcomer)} == {"rolled_back"}
+
+
 def test_who_was_graced_and_lived_on_is_graced_in_the_next_outage(make: Make) -> None:
     world = make(12)
     jobs = live(world, 12)

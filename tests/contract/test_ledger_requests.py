@@ -36,11 +36,13 @@ def test_an_end_without_fence_lets_what_runs_commit(world: World) -> None:
 
 
 def test_an_end_with_fence_rolls_back_what_runs_and_charges_nothing(world: World) -> None:
-    job = holder(world, 2)
+    job, staged = holder(world, 2), holder(world, 1)
     job.open()
-    assert world.end(fence=True) == 1
-    with pytest.raises(Fenced, match="fence"):
-        job.commit()
+    staged.stage()
+    assert world.end(fence=True) == 2
+    for one in (job, staged):
+        with pytest.raises(Fenced, match="fence"):
+            one.commit()
     assert world.attempts("f000") == (0, 0)
     assert world.project_state() == ("ended", None)
 
