@@ -35,6 +35,7 @@ class Operator:
     due: float = 0.0
     typed: int = 0
     odd: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
     def __post_init__(self) -> None:
         self.choose = random.Random(f"{self.name} {self.scene.seed}")
@@ -76,7 +77,8 @@ class Operator:
         with self.log.open("a") as log:
             log.write(f"[exit {code}]\n")
         self.due = time.monotonic() + self.choose.uniform(*self.pause)
-        died = code < 0 or code > 128
+        died = code < 0 or code > 128 or self.interrupted  # Python itself, while it starts, may end with 1 then
+        self.interrupted = False
         if code not in self.ends and not died:
             self.odd.append(f"`bookkeeper {' '.join(words)}` exited {code}: see {self.log}")
 
@@ -100,8 +102,8 @@ def operators(scene: Scene, committed: Callable[[], list[int]]) -> list[Operator
     return [
         Operator("submit-1", scene, submit, (0.2, 0.8), (0, 5, 10, 11)),
         Operator("submit-2", scene, submit, (0.5, 3.0), (0, 5, 10, 11)),
-        Operator("recover-1", scene, recover, (0.5, 3.0)),
-        Operator("recover-2", scene, recover, (1.0, 6.0)),
+        Operator("recover-1", scene, recover, (0.5, 3.0), (0, 3)),
+        Operator("recover-2", scene, recover, (1.0, 6.0), (0, 3)),
         Operator("check", scene, say("check", "--repair"), (0.5, 3.0)),
         Operator("unpark", scene, say("project", "unpark", PROJECT, "--all"), (1.0, 4.0), (0, 3)),
         Operator("resume", scene, say("project", "resume", PROJECT), (1.0, 4.0), (0, 3, 5)),
@@ -154,6 +156,8 @@ class Monkey:
             _send(pid, signal.SIGSTOP)
         else:
             _send(pid, signal.SIGINT)
+            for one in self._everybody:
+                one.interrupted |= one.process is not None and one.process.pid == pid
         self._left -= 1
         self.struck[what] += 1
 
