@@ -20,7 +20,7 @@ _LISTED: Final = (
     Column("name"),
     Column("kind"),
     Column("files", show=render.number, right=True),
-    Column("definition"),
+    Column("definition", spare=True),
 )
 _SNAPSHOTS: Final = (
     Column("id", "snapshot", right=True),

@@ -27,7 +27,7 @@ _LISTED: Final = (
     Column("size", show=render.size, right=True),
     Column("entries", show=render.number, right=True),
     Column("state"),
-    Column("metadata"),
+    Column("metadata", spare=True),
 )
 _ONE: Final = (
     Column("name"),
@@ -232,7 +232,7 @@ def history(name: Name, json: Json = False) -> None:
             Column("size", show=render.size, right=True),
             Column("checksum"),
             Column("entries", show=render.number, right=True),
-            Column("until", show=render.when),
+            Column("until", show=render.when, spare=True),
         ),
         indent="  ",
     )
@@ -250,7 +250,7 @@ def history(name: Name, json: Json = False) -> None:
             Column("state"),
             Column("process_state", "its process"),
             Column("committed", "counts", show=lambda counts: "yes" if counts else "no"),
-            Column("reason"),
+            Column("reason", spare=True),
         ),
         empty="given to no process yet",
         indent="  ",

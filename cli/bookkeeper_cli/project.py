@@ -27,7 +27,7 @@ _LISTED: Final = (
     Column("held", show=render.number, right=True),
     Column("available", show=render.number, right=True),
     Column("parked", show=render.number, right=True),
-    Column("recovers"),
+    Column("recovers", spare=True),
 )
 _ONE: Final = (
     *_LISTED[:2],
@@ -44,13 +44,13 @@ _PROCESSES: Final = (
     Column("process_id", "process", right=True),
     Column("state"),
     Column("node"),
-    Column("job_id", "job"),
-    Column("partition_number", "partition", right=True),
+    Column("job_id", "job", spare=True),
+    Column("partition_number", "partition", right=True, spare=True),
     Column("delivered", "files", show=render.number, right=True),
     Column("consumed", show=render.number, right=True),
     Column("outputs", right=True),
     Column("wall_time_s", "wall time", show=render.span, right=True),
-    Column("reason"),
+    Column("reason", spare=True),
 )
 
 

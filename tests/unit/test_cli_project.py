@@ -43,7 +43,7 @@ def test_start_with_every_rule() -> None:
 
 
 def test_list_and_show() -> None:
-    assert ok("project", "list").lines[1].split() == ["p", "open", "5", "0", "0", "5", "0", "–"]
+    assert ok("project", "list").lines[1].split() == ["p", "open", "5", "0", "0", "5", "0"]
     assert ok("project", "list", "--json").json[0]["available"] == 5
     ran = ok("project", "show", "p")
     assert "none yet" in ran.out

@@ -52,7 +52,9 @@ class Watch:
         from rich.text import Text
 
         if self._live is None:
-            self._live = Live(console=console(), auto_refresh=False, transient=True)
+            self._live = Live(
+                console=console(), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
             self._live.start()
         self._live.update(Group(*(Text.assemble(*pieces) for pieces in _screen(view))), refresh=True)
 
@@ -84,7 +86,7 @@ def summary(view: View) -> str:
     if view["live"]:
         parts.append(f"{words.count(view['live'], 'live process', 'live processes')}")
     if view.get("eta_s") is not None:
-        parts.append(f"about {words.span(view['eta_s'])} left")
+        parts.append(f"about {words.span(max(1, view['eta_s']))} left")
     return ", ".join(parts)
 
 
@@ -179,7 +181,7 @@ def _pace(view: View) -> Iterator[Line]:
         if view.get("events_per_s"):
             pace.append(f"{view['events_per_s']:,.0f} events/s")
         if view.get("eta_s") is not None:
-            pace.append(f"about {words.span(view['eta_s'])} left")
+            pace.append(f"about {words.span(max(1, view['eta_s']))} left")
         yield [("rate       ", "dim"), (", ".join(pace), "")]
 
 

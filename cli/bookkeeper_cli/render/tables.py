@@ -19,12 +19,16 @@ _LOOK_AHEAD: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: the key of its values, its title, how values are shown."""
+    """A column of a table: the key of its values, its title, how values are shown.
+
+    A ``spare`` column is left out where no row has a value.
+    """
 
     key: str
     title: str = ""
     show: Callable[[Any], str] = words.plain
     right: bool = False
+    spare: bool = False
 
     @property
     def name(self) -> str:
@@ -95,6 +99,11 @@ def _lines(rows: Iterable[Row], columns: Sequence[Column], empty: str, indent: s
         if empty:
             line(f"{indent}{empty}")
         return
+    columns = [
+        column
+        for column in columns
+        if not column.spare or any(row.get(column.key) not in (None, "", (), [], {}) for row in first)
+    ]
     cells = [[column.cell(row) for column in columns] for row in first]
     widths = [max(len(column.name), *(len(row[place]) for row in cells)) for place, column in enumerate(columns)]
     fits = len(indent) + sum(widths) + 2 * (len(widths) - 1) <= width()
