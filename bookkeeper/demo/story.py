@@ -7,9 +7,10 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final
 
 from bookkeeper import projects, recovery
@@ -29,6 +30,10 @@ LAST_STEP: Final = """
 SELECT body ->> 'step' AS step, body ->> 'outcome' AS outcome FROM events
  WHERE process_id = :process AND kind = 'step.ended' ORDER BY id DESC LIMIT 1
 """
+
+LINE: Final = 96
+REASON: Final = 74
+"""Characters that lines and reasons are cut to on the screen; the catalog has them whole."""
 
 PEAK: Final = (82.0, 100.0)
 """What is shown of the histogram, in GeV."""
@@ -77,12 +82,24 @@ class _Story:
         for kind in (*faults.IN_JOBS, faults.DAMAGE):
             if kind != faults.DAMAGE or self._scene.damaged:
                 self._show.say(f"  {faults.WORDS[kind]}")
-        submit(spec, self._database, on_update=self._on_update)
-        self._show.table("What was rolled back, and why", self._catalog.sql(ROLLED_BACK))
+        self._submit()
+        self._table("What was rolled back, and why", self._catalog.sql(ROLLED_BACK))
         missing = recovery.top_reasons(self._database, PROJECT, 10)
-        self._show.table(
+        self._table(
             "Files that do not count yet",
             [{"files": row["files"], "state": row["state"], "reason": row["why"]} for row in missing],
+        )
+
+    def _submit(self) -> None:
+        status = submit(load(self._scene.spec), self._database, on_update=self._on_update).status
+        parked = f", {status.parked} parked" if status.parked else ""
+        self._show.say(f"{status.committed} of {status.files} files are committed{parked}")
+
+    def _table(self, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Show rows with their reasons cut to a line."""
+        self._show.say("")
+        self._show.table(
+            title, [{**row, "reason": shorten(str(row["reason"]), REASON, placeholder=" …")} for row in rows]
         )
 
     def _on_update(self, progress: Progress) -> None:
@@ -116,10 +133,10 @@ class _Story:
             return None
         files = project.status().available
         self._show.say(f"`bookkeeper recover {PROJECT}` starts {project.name} with the {files} files that do not count")
-        submit(load(self._scene.spec), self._database, on_update=self._on_update)
+        self._submit()
         again = [row for row in self._catalog.sql(ROLLED_BACK) if self._is_of(row["process"], project.name)]
         if again:
-            self._show.table("What was rolled back in the recovery", again)
+            self._table("What was rolled back in the recovery", again)
         return project.name
 
     def _is_of(self, process: int, project: str) -> bool:
@@ -141,7 +158,9 @@ class _Story:
         rows = [self._row(kind, *consequence) for kind, consequence in self._consequences()]
         problems += [f"{row['fault']}: {row['consequence']}" for row in rows if not row["ok"]]
         if proof.histogram is not None and proof.histogram[0].sum() > 0:
+            self._show.say("")
             self._show.table("The mass of two muons, summed over the outputs", list(_bars(*proof.histogram)))
+            self._show.say("")
         return proof, rows, problems
 
     def _row(self, kind: str, process: int | None, consequence: str, ok: bool) -> dict[str, Any]:
@@ -204,20 +223,21 @@ class _Story:
         """Tell the outcome, and what to type next."""
         show = self._show
         for row in result.faults:
-            show.verdict(row["ok"], f"{row['fault']} → {row['consequence']}")
+            show.verdict(row["ok"], shorten(f"{row['fault']} → {row['consequence']}", LINE, placeholder=" …"))
         for problem in result.problems:
             show.verdict(False, problem)
         if result.proved:
             good = result.files - len(result.parked)
+            show.verdict(True, f"nothing is to be seen in the destination but the {result.outputs} published outputs")
             show.verdict(
-                True,
-                f"each of the {result.published_events:,} events of {good} input files is in the {result.outputs}"
-                f" published outputs exactly once; nothing else is to be seen there",
+                True, f"each of the {result.published_events:,} events of {good} files is in them exactly once"
             )
+        show.say("")
         for row in result.unreadable:
             show.say(f"not declared: {row['file']}: {row['reason']}")
         for row in result.parked:
-            show.say(f"parked: {row['file']} ({_events_of(self._scene.entries, row)} events): {row['reason']}")
+            events = self._scene.entries[row["file"]]
+            show.say(f"{row['file']} ({events:,} events) is parked: {row['reason'].removeprefix('parked ')}")
         if not kept:
             show.say(f"{result.seconds:.0f} s; {self._scene.folder} is removed (--keep leaves it to look around)")
             return
@@ -229,11 +249,6 @@ class _Story:
                 f"→ bookkeeper project unpark {PROJECT} {row['file']} && bookkeeper recover {PROJECT}"
                 f" && bookkeeper submit {self._scene.spec.name}   (when a good copy is in its place)"
             )
-
-
-def _events_of(entries: Mapping[str, int], row: Mapping[str, Any]) -> str:
-    """Return how many events a file has, for reading."""
-    return f"{entries[row['file']]:,}"
 
 
 def _bars(counts: Any, edges: Any) -> Iterator[dict[str, Any]]:

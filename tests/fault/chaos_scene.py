@@ -111,10 +111,11 @@ def _events(choose: random.Random, number: int) -> list[str]:
 
 def _faults(choose: random.Random, names: list[str], group: int) -> dict[str, list[tuple[str, float]]]:
     """Return what happens to which files: a few of them are so bad that they will be parked, and parked again."""
-    ill = choose.sample(names, max(len(FAULTS) // 2, int(len(names) * (1 - WELL) / group * 1.5)))
+    ill = choose.sample(names, max(len(FAULTS) // 2, int(len(names) * (1 - WELL) / group * 2)))
+    worst, most = (3, 5) if len(names) > 100 else (1, 3)
     faults = {}
     for place, name in enumerate(ill):
-        count = 5 if place < 2 else choose.choice([1, 1, 1, 2])
+        count = most if place < worst else choose.choice([1, 1, 1, 2])
         kinds = choose.choices(list(FAULTS), weights=list(FAULTS.values()), k=count)
         faults[name] = [(kind, choose.uniform(0.0, 0.15)) for kind in kinds]
     return faults

@@ -13,7 +13,7 @@ from chaos_scene import PROJECT, Scene
 from bookkeeper.api import Catalog
 from bookkeeper.check import check
 
-_INTERRUPTED = re.compile(r"^Traceback \(most recent call last\):\n(?: .*\n)*KeyboardInterrupt$", re.MULTILINE)
+_INTERRUPTED = re.compile(r"^Traceback \(most recent call last\):\n(?:(?: .*)?\n)*KeyboardInterrupt$", re.MULTILINE)
 """What Python prints where it is interrupted while it starts, before any program can listen."""
 
 KEYS = {"ids": "out", "counts": "counts"}
@@ -29,7 +29,11 @@ def _events(scene: Scene, catalog: Catalog) -> Iterator[str]:
     outputs = catalog.project(PROJECT).outputs()
     read: dict[str, Counter[str]] = {key: Counter() for key in KEYS}
     for output in outputs:
-        content = json.loads(Path(output["url"]).read_text())
+        try:
+            content = json.loads(Path(output["url"]).read_text())
+        except (OSError, ValueError) as error:
+            yield f"{output['url']} cannot be read: {error}"
+            continue
         if output["key"] == "ids":
             read["ids"].update(content)
         else:
