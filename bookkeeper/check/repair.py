@@ -17,14 +17,8 @@ from bookkeeper.check.soundness import reader
 from bookkeeper.check.storage import DESTINATIONS
 from bookkeeper.check.temporaries import Claim, claim_on
 from bookkeeper.errors import BookkeeperError
-from bookkeeper.ledger import outputs
 from bookkeeper.ledger.restore import put_to_use
-
-TO_PUBLISH: Final = """
-SELECT o.id, o.destination, o.temp_url, o.final_url, o.size, o.checksum
-  FROM outputs o JOIN processes p ON p.id = o.process_id
- WHERE o.state = 'committed' AND p.state = 'committed' ORDER BY o.id
-"""
+from bookkeeper.publishing import publish_pending
 
 REVOKING: Final = """
 SELECT p.id, p.reason, j.name AS project FROM processes p JOIN projects j ON j.id = p.project_id
@@ -43,30 +37,15 @@ def repair(database: Database, *, older_than: float | None = None, on_step: Step
     """
     put_to_use(database)
     return [
-        *publish_pending(database, on_step),
+        *_publish(database, on_step),
         *_take_back(database, on_step),
         *_collect(database, older_than, on_step),
     ]
 
 
-def publish_pending(database: Database, on_step: Step = lambda _: None) -> Iterator[str]:
-    """Bring every output that counts to its final name and record it; yield what was done, and what could not be.
-
-    The only publisher at a time on the catalog's side: what makes it safe behind URLs without an atomic rename.
-    """
-    with database.sole_publisher():
-        for row in database.rows(TO_PUBLISH):
-            on_step(f"publish {row['final_url']}")
-            try:
-                stageout.require_claim(row["destination"], database.id)
-                stageout.publish(
-                    row["temp_url"], row["final_url"], size=row["size"], checksum=row["checksum"], exclusive=True
-                )
-                with database.transaction() as tx:
-                    outputs.published(tx, [row["id"]])
-                yield f"published {row['final_url']}"
-            except BookkeeperError as error:
-                yield f"not published: {error}"
+def _publish(database: Database, on_step: Step) -> Iterator[str]:
+    for url, problem in publish_pending(database, on_step=on_step):
+        yield f"published {url}" if problem is None else f"not published: {problem}"
 
 
 def _take_back(database: Database, on_step: Step) -> Iterator[str]:

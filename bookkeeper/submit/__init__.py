@@ -6,7 +6,6 @@ Killed at any instruction: its workers go on, and the next `submit` counts them;
 from bookkeeper.submit.planning import Plan, plan
 from bookkeeper.submit.preparing import prepare
 from bookkeeper.submit.progress import Progress, Submitted
-from bookkeeper.submit.publishing import publish_pending
 from bookkeeper.submit.run import submit
 
-__all__ = ["Plan", "Progress", "Submitted", "plan", "prepare", "publish_pending", "submit"]
+__all__ = ["Plan", "Progress", "Submitted", "plan", "prepare", "submit"]

@@ -14,10 +14,10 @@ from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
 from bookkeeper.executors import Executor, JobStatus
 from bookkeeper.ledger.door import sweep
 from bookkeeper.projects import RequestStatus
+from bookkeeper.publishing import publish_pending
 from bookkeeper.spec import Spec
 from bookkeeper.submit.preparing import prepare
 from bookkeeper.submit.progress import OnUpdate, Progress, Submitted
-from bookkeeper.submit.publishing import publish_pending
 from bookkeeper.worker import job
 from bookkeeper_schema.states import Step
 
@@ -42,13 +42,15 @@ def submit(
     database: Database,
     *,
     jobs: int | None = None,
+    adopt: bool = False,
     on_update: OnUpdate = lambda progress: None,
     stop: threading.Event | None = None,
 ) -> Submitted:
     """Run a spec until its request has nothing left to deliver, it is paused, or ``stop`` is set (or Ctrl-C comes).
 
-    ``jobs`` overrides the spec's. Raises `Paused` for a project that is paused at the start, `NotAllowed` for one that
-    ended incomplete and was not recovered, `BookkeeperError` where workers cannot start.
+    ``jobs`` overrides the spec's; ``adopt`` takes over destinations that another catalog wrote to. Raises `Paused` for
+    a project that is paused at the start, `NotAllowed` for one that ended incomplete and was not recovered,
+    `BookkeeperError` where workers cannot start.
     """
     name = spec.project.name
     prepare(spec, database, on_update)
@@ -70,7 +72,7 @@ def submit(
         )
     executor = executors.make(spec.executor.kind, database, status.request, jobs or spec.executor.jobs)
     try:
-        return _Run(spec, database, executor, on_update, stop or threading.Event()).to_the_end()
+        return _Run(spec, database, executor, adopt, on_update, stop or threading.Event()).to_the_end()
     finally:
         executor.close()
 
@@ -79,9 +81,15 @@ class _Run:
     """One run of `submit`."""
 
     def __init__(
-        self, spec: Spec, database: Database, executor: Executor, on_update: OnUpdate, stop: threading.Event
+        self,
+        spec: Spec,
+        database: Database,
+        executor: Executor,
+        adopt: bool,
+        on_update: OnUpdate,
+        stop: threading.Event,
     ) -> None:
-        self._spec, self._database, self._executor = spec, database, executor
+        self._spec, self._database, self._executor, self._adopt = spec, database, executor, adopt
         self._on_update, self._stop = on_update, stop
         self._began = time.monotonic()
         self._ours: dict[str, JobStatus] = {}
@@ -136,7 +144,7 @@ class _Run:
         groups = status.available if self._spec.job.partition_by else -(-status.available // group)
         for _ in range(min(self._executor.free(), groups - starting)):
             one = self._spec.process(status.open_project)
-            name = self._executor.submit(replace(one, wait=False))
+            name = self._executor.submit(replace(one, wait=False, adopt=self._adopt))
             self._ours[name] = JobStatus(name, over=False)
 
     def _reap(self) -> None:
@@ -194,8 +202,8 @@ class _Run:
 
     def _publish(self) -> None:
         """Publish what workers left. Each of them does that first, too, so the begin and the end are enough for us."""
-        for problem in publish_pending(self._database, self._spec.project.name):
-            if problem not in self._reasons:
+        for _, problem in publish_pending(self._database, self._spec.project.name):
+            if problem is not None and problem not in self._reasons:
                 self._reasons.append(problem)
 
     def _look(self, phase: str) -> RequestStatus:

@@ -17,7 +17,7 @@ import typer
 from bookkeeper.errors import CatalogMissing, UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
-from bookkeeper_cli.status import look, overview
+from bookkeeper_cli.views import look, overview
 from bookkeeper_cli.words import Json, whole
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def submit(
     spec: Annotated[str, typer.Argument(metavar="SPEC.toml", help="The description of project, job and output.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run; change nothing.")] = False,
     jobs: Annotated[str | None, typer.Option(metavar="N", help="Jobs at a time; else as the spec says.")] = None,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Write where another catalog wrote.")] = False,
     json: Json = False,
 ) -> int:
     """Start or resume the project that a spec names, and run its jobs until no file is left.
@@ -52,7 +53,7 @@ def submit(
     number = whole("--jobs", jobs)
     if dry_run:
         return _show_plan(spec, number, json)
-    return submit_spec(spec, number, as_json=json)
+    return submit_spec(spec, number, as_json=json, adopt=adopt)
 
 
 def _show_plan(path: str, jobs: int | None, as_json: bool) -> int:
@@ -95,7 +96,7 @@ def _tell(planned: Plan) -> None:
     render.say("Nothing was changed.")
 
 
-def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | None = None) -> int:
+def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | None = None, adopt: bool = False) -> int:
     """Run a spec to its end; return the exit code: complete, incomplete, paused, or interrupted.
 
     ``request`` is the one that the spec's project must belong to, where that is known.
@@ -110,7 +111,7 @@ def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | No
         with _stopped_by_signals() as (stop, caught), _shown(database, quietly=as_json) as on_update:
             prepare(spec, database, on_update)
             remember(database, spec.project.name, path)
-            submitted = run(spec, database, jobs=jobs, on_update=on_update, stop=stop)
+            submitted = run(spec, database, jobs=jobs, adopt=adopt, on_update=on_update, stop=stop)
         view = look(database, submitted.project)
     if as_json:
         render.json_object({**view, "interrupted": submitted.interrupted})

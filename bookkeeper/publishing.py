@@ -1,0 +1,62 @@
+"""The catalog's side of publication: bring to their final names the outputs that count and whose workers could not.
+
+Their storage was away, or their worker was killed between its commit and the renaming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from bookkeeper import stageout
+from bookkeeper.catalog import Database
+from bookkeeper.errors import BookkeeperError
+from bookkeeper.ledger import outputs
+
+PENDING: Final = """
+SELECT o.id, o.destination, o.temp_url, o.final_url, o.size, o.checksum
+  FROM outputs o JOIN processes p ON p.id = o.process_id
+ WHERE o.state = 'committed' AND p.state = 'committed' ORDER BY o.id
+"""
+
+PENDING_OF: Final = """
+SELECT o.id, o.destination, o.temp_url, o.final_url, o.size, o.checksum
+  FROM outputs o JOIN processes p ON p.id = o.process_id
+ WHERE o.state = 'committed' AND p.state = 'committed'
+   AND o.request_id = (SELECT request_id FROM projects WHERE name = :project) ORDER BY o.id
+"""
+
+
+class Attempt(NamedTuple):
+    """One output that was to be published, and why it could not be (None where it was)."""
+
+    url: str
+    problem: str | None
+
+
+def publish_pending(
+    database: Database, project: str | None = None, on_step: Callable[[str], None] = lambda _: None
+) -> list[Attempt]:
+    """Publish and record every waiting output, of one project's request or of the whole catalog; return what came of it.
+
+    Waits for its turn: one publisher at a time is what makes it safe behind URLs without an atomic rename.
+    """
+    query, of = (PENDING, {}) if project is None else (PENDING_OF, {"project": project})
+    if not database.rows(query, of):
+        return []
+    attempts: list[Attempt] = []
+    with database.sole_publisher():
+        for row in database.rows(query, of):
+            on_step(f"publish {row['final_url']}")
+            problem = None
+            try:
+                stageout.require_claim(row["destination"], database.id)
+                stageout.publish(
+                    row["temp_url"], row["final_url"], size=row["size"], checksum=row["checksum"], exclusive=True
+                )
+                with database.transaction() as tx:
+                    outputs.published(tx, [row["id"]])
+            except BookkeeperError as error:
+                problem = str(error)
+            attempts.append(Attempt(row["final_url"], problem))
+    return attempts
