@@ -30,7 +30,7 @@ HOMES: Final = {
     "work": "work",
     "process": "process",
     "status": "status",
-    "recover": "status",
+    "recover": "recover",
     "outputs": "status",
     "logs": "status",
     "lineage": "status",

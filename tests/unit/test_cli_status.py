@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import bookkeeper
-from bookkeeper_cli import render, status
+from bookkeeper_cli import recover, render, status, views
 from commandline import Ran, ok, run
 
 
@@ -53,7 +53,7 @@ def test_status_on_one_screen(project: bookkeeper.Project) -> None:
 def test_reasons_of_very_many_files_are_lower_bounds(
     project: bookkeeper.Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "SAMPLE", 2)
+    monkeypatch.setattr(views, "SAMPLE", 2)
     assert "  2+  available  never delivered" in ok("status", "p").lines
     assert "   1  parked     the detector was off" in ok("status", "p").lines
 
@@ -143,7 +143,7 @@ def test_recover_dry_run_changes_nothing(project: bookkeeper.Project) -> None:
 def test_recover_dry_run_of_very_many_files_is_capped(
     project: bookkeeper.Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "SHOWN", 3)
+    monkeypatch.setattr(recover, "SHOWN", 3)
     assert "… and 2 more (--json prints all)" in ok("recover", "p", "--dry-run").out
 
 
