@@ -53,7 +53,7 @@ GIVEN: Final = f"""
 SELECT {_FILE}
   FROM deliveries d CROSS JOIN ledger l CROSS JOIN files f
  WHERE d.process_id = :id AND d.seq = :seq AND l.request_id = :request AND l.file_id = d.file_id AND f.id = d.file_id
- ORDER BY d.file_id
+ ORDER BY d.attempt, d.file_id
 """
 
 ALL_GIVEN: Final = f"""
@@ -61,7 +61,7 @@ SELECT {_FILE}, d.state, d.entries_read, d.bytes_read, d.reason, d.changed
   FROM deliveries d CROSS JOIN processes p CROSS JOIN ledger l CROSS JOIN files f
  WHERE d.process_id = :id AND p.id = d.process_id AND l.request_id = p.request_id AND l.file_id = d.file_id
    AND f.id = d.file_id
- ORDER BY d.seq, d.file_id
+ ORDER BY d.seq, d.attempt, d.file_id
 """
 
 TAKE: Final = """

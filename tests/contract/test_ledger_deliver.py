@@ -31,6 +31,15 @@ def test_the_same_number_again_gets_the_same_list_and_takes_nothing(world: World
     assert job.take() == ["f003"]
 
 
+def test_the_same_list_comes_in_the_same_order(world: World) -> None:
+    world.start().crash(1)
+    job = world.start()
+    answer = job.ask()
+    assert [info.name for info in answer.files] == ["f001", "f002", "f003", "f000"]
+    assert job.ask(seq=1) == answer
+    assert [info for info, _ in world.ledger.deliveries_of(job.key)] == list(answer.files)
+
+
 def test_a_call_that_was_answered_empty_takes_nothing_when_it_arrives_again_late(world: World) -> None:
     job, other = world.start(), world.start()
     other.take()
