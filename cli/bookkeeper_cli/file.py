@@ -250,7 +250,7 @@ def history(name: Name, json: Json = False) -> None:
             Column("state"),
             Column("process_state", "its process"),
             Column("committed", "counts", show=lambda counts: "yes" if counts else "no"),
-            Column("reason"),
+            Column("reason", spare=True),
         ),
         empty="given to no process yet",
         indent="  ",

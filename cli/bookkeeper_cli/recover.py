@@ -109,8 +109,8 @@ _PLAN: Final = (
     Column("state"),
     Column("attempts", right=True),
     Column("reason"),
-    Column("last_process_id", "process", right=True),
-    Column("last_node", "node"),
+    Column("last_process_id", "process", right=True, spare=True),
+    Column("last_node", "node", spare=True),
 )
 
 

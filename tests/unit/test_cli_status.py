@@ -131,7 +131,7 @@ def test_wait_on_what_is_over_and_incomplete(project: bookkeeper.Project) -> Non
 
 def test_recover_dry_run_changes_nothing(project: bookkeeper.Project) -> None:
     ran = ok("recover", "p", "--dry-run")
-    assert ran.lines[0].split() == ["file", "state", "attempts", "reason", "process", "node"]
+    assert ran.lines[0].split() == ["file", "state", "attempts", "reason"]
     assert "the detector was off" in ran.out
     assert "4 files would go to a recovery project" in ran.out
     assert len(ok("project", "list", "--json").json) == 1
