@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,12 +51,13 @@ jobs = {workers}
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What there is. ``entries`` are those of every declared file, by name; ``damaged`` is the file that cannot be read."""
+    """What there is. ``entries`` are those of every declared file, by name; ``damaged`` is the file that
+    cannot be read; a good copy of it lies in ``spare``."""
 
     folder: Path
     catalog: Catalog
     entries: dict[str, int]
-    damaged: str | None
+    damaged: Path | None
     unreadable: tuple[dict[str, Any], ...]
 
     @property
@@ -106,10 +108,12 @@ def build(folder: Path, given: Path | None, seed: int, show: Show) -> Scene:
     if copied is None and given is None:
         copied = paths[4 * group + 1]
     if copied is not None:
+        (folder / "spare").mkdir()
+        shutil.copyfile(copied, folder / "spare" / copied.name)
         data.damage(copied)
     plan = _plan([path.name for path in paths if path != copied], group)
     faults.write_plan(folder / "faults", plan)
-    scene = Scene(folder, catalog, entries, copied.name if copied else None, tuple(unreadable))
+    scene = Scene(folder, catalog, entries, copied, tuple(unreadable))
     # A file that brings several faults must not be parked for them; else two failures alone are enough to tell.
     attempts = max(2, 1 + max(map(len, plan.values())))
     scene.spec.write_text(

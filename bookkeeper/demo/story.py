@@ -153,7 +153,7 @@ class _Story:
         problems = list(proof.problems)
         left = [row["file"] for row in self._catalog.project(PROJECT).uncommitted() if row["state"] != "parked"]
         problems += [f"{file} is neither committed nor parked" for file in left]
-        problems += [f"{file} is parked, and nothing was done to it" for file in parked - {self._scene.damaged}]
+        problems += [f"{file} is parked, and nothing was done to it" for file in parked - {self._damaged}]
         problems += [f"check: {one.message}" for one in self._catalog.check() if one.severity == "violation"]
         rows = [self._row(kind, *consequence) for kind, consequence in self._consequences()]
         problems += [f"{row['fault']}: {row['consequence']}" for row in rows if not row["ok"]]
@@ -186,11 +186,15 @@ class _Story:
             what = str(row["state"]).replace("_", " ")
             yield kind, (process, f"{what}: {how}", row["state"] == "rolled_back" and sign)
         if self._scene.damaged:
-            found = [row["reason"] for row in self._uncommitted("parked") if row["file"] == self._scene.damaged]
+            found = [row["reason"] for row in self._uncommitted("parked") if row["file"] == self._damaged]
             yield (
                 faults.DAMAGE,
                 (None, found[0] if found else "was not noticed", bool(found) and "failed: " in found[0]),
             )
+
+    @property
+    def _damaged(self) -> str | None:
+        return self._scene.damaged.name if self._scene.damaged else None
 
     def _uncommitted(self, state: str) -> list[dict[str, Any]]:
         return [row for row in self._catalog.project(PROJECT).uncommitted() if row["state"] == state]
@@ -244,11 +248,10 @@ class _Story:
         show.say(f"{result.seconds:.0f} s; everything is in {self._scene.folder}, to look around and to go on:")
         show.say(f"→ cd {shlex.quote(str(self._scene.folder))}")
         show.say(f"→ bookkeeper status {PROJECT}   (or: recover {PROJECT} --dry-run, outputs {PROJECT}, logs 2)")
-        for row in result.parked:
-            show.say(
-                f"→ bookkeeper project unpark {PROJECT} {row['file']} && bookkeeper recover {PROJECT}"
-                f" && bookkeeper submit {self._scene.spec.name}   (when a good copy is in its place)"
-            )
+        if result.proved and self._scene.damaged is not None:
+            name, place = self._scene.damaged.name, self._scene.damaged.parent.name
+            show.say(f"→ cp spare/{name} {place}/ && bookkeeper project unpark {PROJECT} {name}")
+            show.say(f"→ bookkeeper recover {PROJECT} && bookkeeper submit {self._scene.spec.name}")
 
 
 def _bars(counts: Any, edges: Any) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,8 @@ from bookkeeper.api import Catalog
 from bookkeeper.demo import DemoResult, Proof, prove, run
 from bookkeeper.demo import data as demo_data
 from bookkeeper.errors import NotFound
+from bookkeeper.spec import load
+from bookkeeper.submit import submit
 from rootfiles import root_files
 
 pytestmark = pytest.mark.acceptance
@@ -206,20 +208,43 @@ def test_damaged_file_that_was_not_parked_is_noticed(tampered: Tampered) -> None
 # -- data of the user's --------------------------------------------------------------------------------------------
 
 
-def test_few_files_of_the_users_are_only_read_and_the_folder_is_removed(zmumu_folder: Path, tmp_path: Path) -> None:
-    """Fewer files than faults: some bring several. A file that cannot be declared is told of."""
-    given, place = tmp_path / "given", tmp_path / "demo"
-    given.mkdir()
+def given(zmumu_folder: Path, folder: Path, count: int) -> Path:
+    """A folder of so many files, and one that cannot be declared."""
+    folder.mkdir()
+    for path in sorted(zmumu_folder.iterdir())[:count]:
+        shutil.copy(path, folder)
+    (folder / "page.root").write_text("<html>504 Gateway Time-out</html>")
+    return folder
+
+
+def test_few_files_of_the_users_are_only_read_and_the_way_out_leads_out(zmumu_folder: Path, tmp_path: Path) -> None:
+    """Fewer files than faults: some bring several. What was typed last on the screen completes the request."""
+    data, place = given(zmumu_folder, tmp_path / "given", 3), tmp_path / "demo"
     place.mkdir()
-    for path in sorted(zmumu_folder.iterdir())[:3]:
-        shutil.copy(path, given)
-    (given / "page.root").write_text("<html>504 Gateway Time-out</html>")
-    before = {path.name: path.read_bytes() for path in given.iterdir()}
-    result = run(place, data=given, keep=False, show=Notes())
+    before = {path.name: path.read_bytes() for path in data.iterdir()}
+    result = run(place, data=data, keep=True, show=Notes())
     assert result.proved, result
-    assert (result.files, result.published_events, result.folder) == (4, 1500, None)
+    assert (result.files, result.published_events) == (4, 1500)
     assert [row["file"] for row in result.unreadable] == ["page.root"]
-    assert {path.name: path.read_bytes() for path in given.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in data.iterdir()} == before
+    (parked,) = (row["file"] for row in result.parked)
+    shutil.copy(place / "spare" / parked, place / "damaged")
+    with bookkeeper.open_catalog(f"sqlite:///{place}/bookkeeper.db") as catalog:
+        project = catalog.project("demo")
+        project.unpark([parked])
+        assert project.recover() is not None
+        assert submit(load(place / "demo.toml"), catalog.database).exit_code == 0
+        entries = {row["name"]: row["entries"] for row in catalog.sql("SELECT name, entries FROM files")}
+        proof = prove(catalog, "demo", place / "out", entries, set())
+    assert proof.holds and proof.events == 2000
+
+
+def test_one_file_is_enough_and_the_folder_is_removed(zmumu_folder: Path, tmp_path: Path) -> None:
+    data, place = given(zmumu_folder, tmp_path / "given", 1), tmp_path / "demo"
+    place.mkdir()
+    result = run(place, data=data, keep=False, show=Notes())
+    assert result.proved, result
+    assert (result.files, result.published_events, result.folder) == (2, 500, None)
     assert not place.exists()
 
 

@@ -53,7 +53,10 @@ class Run:
             while not self._stuck():
                 self._until_complete()
                 if self._settle():
-                    return [*(odd for one in self.everybody for odd in one.odd), *wrong(self.scene, self.catalog)]
+                    return [
+                        *dict.fromkeys(odd for one in self.everybody for odd in one.odd),
+                        *wrong(self.scene, self.catalog),
+                    ]
             return [f"not complete after {PATIENCE:.0f} s: {self._status()}"]
         finally:
             self._clear_the_field()

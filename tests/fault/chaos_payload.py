@@ -14,6 +14,7 @@ import sys
 import time
 
 NEVER = 600
+PATIENCE = 5
 
 
 def main(plan: str, ids: str, counts: str, inputs: list[str]) -> None:
@@ -89,7 +90,8 @@ def before(fault: str, plan: str) -> None:
 
 def after(fault: str, plan: str, delay: float) -> None:
     """Suffer the faults that come when the outputs are written: something strikes the worker as it goes on."""
-    if fault not in ("kill-late", "freeze-late", "terminate-late"):
+    how, _, when = fault.partition("-")
+    if when not in ("late", "uploading", "publishing"):
         return
     target = worker()
     if os.fork():
@@ -98,13 +100,30 @@ def after(fault: str, plan: str, delay: float) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
-    time.sleep(delay)
-    if fault == "kill-late":
+    if when == "late":
+        time.sleep(delay)
+    elif not appears(os.path.dirname(plan), os.environ["BOOKKEEPER_PROCESS_ID"], when):
+        return
+    if how == "kill":
         os.killpg(target, signal.SIGKILL)
-    elif fault == "terminate-late":
+    elif how == "terminate":
         os.kill(target, signal.SIGTERM)
     else:
         freeze(target, plan)
+
+
+def appears(folder: str, process: str, when: str) -> bool:
+    """Wait for the upload of the last output, which the commit follows, or for the first of the final names."""
+    deadline = time.monotonic() + PATIENCE
+    uploads, final = os.path.join(folder, "counts", ".bookkeeper"), os.path.join(folder, "out", f"ids-{process}.json")
+    while time.monotonic() < deadline:
+        if when == "publishing" and os.path.exists(final):
+            return True
+        names = os.listdir(uploads) if when == "uploading" and os.path.isdir(uploads) else ()
+        if any(name.startswith(f"{process}-") for name in names):
+            return True
+        time.sleep(0.0005)
+    return False
 
 
 def freeze(pid: int, plan: str) -> None:

@@ -18,7 +18,7 @@ PAYLOAD = Path(__file__).with_name("chaos_payload.py")
 FAULTS = {
     "segfault": 4, "exit": 4, "truncate": 4, "silent": 4, "half": 3, "hang": 1, "stop-payload": 1, "kill-worker": 4,
     "kill-guardian": 2, "terminate-worker": 2, "interrupt-worker": 2, "freeze-worker": 3, "kill-late": 8,
-    "freeze-late": 6, "terminate-late": 3, "skip": 2, "fail": 2, "unreported": 1, "miscount": 2, "stranger": 1,
+    "freeze-late": 4, "kill-uploading": 4, "freeze-uploading": 6, "kill-publishing": 4, "freeze-publishing": 2, "terminate-late": 3, "skip": 2, "fail": 2, "unreported": 1, "miscount": 2, "stranger": 1,
     "nonsense": 1, "torn": 2,
 }  # fmt: skip
 """What may happen to a job, and how often beside the others."""
@@ -113,12 +113,14 @@ def _faults(choose: random.Random, names: list[str], group: int) -> dict[str, li
     """Return what happens to which files: a few of them are so bad that they will be parked, and parked again."""
     ill = choose.sample(names, max(len(FAULTS) // 2, int(len(names) * (1 - WELL) / group * 2)))
     worst, most = (3, 5) if len(names) > 100 else (1, 3)
-    faults = {}
-    for place, name in enumerate(ill):
-        count = most if place < worst else choose.choice([1, 1, 1, 2])
-        kinds = choose.choices(list(FAULTS), weights=list(FAULTS.values()), k=count)
-        faults[name] = [(kind, choose.uniform(0.0, 0.15)) for kind in kinds]
-    return faults
+    counts = [most if place < worst else choose.choice([1, 1, 1, 2]) for place in range(len(ill))]
+    kinds = list(FAULTS)  # each at least once, where there is room for them all
+    choose.shuffle(kinds)
+    kinds += choose.choices(list(FAULTS), weights=list(FAULTS.values()), k=sum(counts))
+    return {
+        name: [(kinds.pop(0), choose.uniform(0.0, 0.15)) for _ in range(count)]
+        for name, count in zip(ill, counts, strict=True)
+    }
 
 
 def _declare(scene: Scene) -> None:
