@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bookkeeper.errors import Fenced, NotAllowed, Paused, RolledBack
 from bookkeeper.ledger import outputs
@@ -74,8 +74,10 @@ class LedgerMachine(RuleBasedStateMachine):
     # -- helpers ---------------------------------------------------------------------------------------------------
 
     def pick(self, data: st.DataObject) -> Job:
-        assume(self.jobs)
-        return data.draw(st.sampled_from(self.jobs[-8:]), "job")
+        """A live job four times of five, else any: a zombie."""
+        live = [job for job in self.jobs if self.lives(job)]
+        zombie = not live or data.draw(st.integers(0, 4), "zombie") == 0
+        return data.draw(st.sampled_from(self.jobs[-8:] if zombie else live), "job")
 
     def lives(self, job: Job, *states: str) -> bool:
         return self.model.job[job.key.id] in (states or ("active", "staged"))
@@ -121,16 +123,26 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
+    @initialize()
+    def two_jobs(self) -> None:
+        self.start(None)
+        self.start(2)
+
     @rule(many=st.sampled_from([None, 1, 2, 4]))
     def start(self, many: int | None) -> None:
         live = sum(1 for job in self.jobs if self.lives(job))
-        assume(live < 5)
+        if live >= 5:
+            return
+        if self.world.project_state(self.project)[0] == "ended":
+            self.project = self.world.recover(self.project) or self.project
         was_open = self.is_open()
         try:
             job = self.world.start(self.project, files_per_process=many)
         except (Paused, NotAllowed):
             self.sweep_model()
             assert not (was_open and self.is_open())
+            if self.world.project_state(self.project)[0] == "paused":
+                self.world.catalog.project(self.project).resume()
             return
         self.sweep_model()
         self.jobs.append(job)
@@ -138,6 +150,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.answers[job.key.id], self.marked[job.key.id], self.ever_opened[job.key.id] = {}, {}, set()
         self.same_again(lambda: self.world.ledger.start_process(job.introduction), job.started)
 
+    @precondition(lambda self: self.jobs)
     @rule(data=st.data(), limit=st.integers(1, 4))
     def take(self, data: st.DataObject, limit: int) -> None:
         job = self.pick(data)
@@ -167,10 +180,12 @@ class LedgerMachine(RuleBasedStateMachine):
         again = self.world.ledger.next_files(job.key, job.seq, limit)
         assert again.files == answer.files
 
+    @precondition(lambda self: any(self.answers.values()))
     @rule(data=st.data())
     def take_again_late(self, data: st.DataObject) -> None:
         job = self.pick(data)
-        assume(self.answers[job.key.id] and self.lives(job, "active"))
+        if not self.answers[job.key.id] or not self.lives(job, "active"):
+            return
         seq = data.draw(st.sampled_from(sorted(self.answers[job.key.id])), "seq")
         before = self.world.dump()
         answer = self.world.ledger.next_files(job.key, seq, 4)
@@ -186,10 +201,12 @@ class LedgerMachine(RuleBasedStateMachine):
             if self.lives(job) and self.world.state(job) == "rolled_back":
                 self.rolled_back(job, opened=True)
 
+    @precondition(lambda self: self.jobs)
     @rule(data=st.data(), mark=st.sampled_from([Mark.OPENED, Mark.OPENED, Mark.CONSUMED, Mark.SKIPPED, Mark.FAILED]))
     def mark(self, data: st.DataObject, mark: Mark) -> None:
         job = self.pick(data)
-        assume(job.ids)
+        if not job.ids:
+            return
         name = data.draw(st.sampled_from(sorted(job.ids)), "file")
         known = self.marked[job.key.id]
         closing = (Mark.SKIPPED, Mark.FAILED)
@@ -212,22 +229,26 @@ class LedgerMachine(RuleBasedStateMachine):
                     self.ever_opened[job.key.id].add(name)
             self.same_again(lambda: job.mark(mark, name, reason="r"), None)
 
+    @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def heartbeat(self, data: st.DataObject) -> None:
         job = self.pick(data)
         if self.expect(job, lambda: self.world.ledger.heartbeat(job.key), "active", "staged"):
             self.overdue.discard(job.key.id)
 
+    @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def stage(self, data: st.DataObject) -> None:
         job = self.pick(data)
-        assume(self.model.job[job.key.id] != "staged")
+        if self.model.job[job.key.id] == "staged":
+            return
         self.expect(job, job.stage, "active")
         if self.lives(job, "active"):
             self.model.job[job.key.id] = "staged"
             self.overdue.discard(job.key.id)
             self.same_again(job.stage, None)
 
+    @precondition(lambda self: self.jobs)
     @rule(data=st.data(), forced=st.booleans(), bare=st.booleans())
     def commit(self, data: st.DataObject, forced: bool, bare: bool) -> None:
         job = self.pick(data)
@@ -260,6 +281,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.overdue.discard(job.key.id)
         self.same_again(lambda: self.world.ledger.commit(job.key, manifest), answer)
 
+    @precondition(lambda self: self.jobs)
     @rule(data=st.data(), step=st.sampled_from([None, None, "analysis", "output-storage"]), counted=st.booleans())
     def roll_back(self, data: st.DataObject, step: str | None, counted: bool) -> None:
         job = self.pick(data)
@@ -272,6 +294,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert became is (Fate.COMMITTED if state == "committed" else Fate.ROLLED_BACK)
         self.same_again(lambda: job.roll_back("again"), became)
 
+    @precondition(lambda self: "committed" in self.model.job.values())
     @rule(data=st.data())
     def publish(self, data: st.DataObject) -> None:
         job = self.pick(data)
@@ -279,6 +302,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # -- time ------------------------------------------------------------------------------------------------------
 
+    @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def fall_silent(self, data: st.DataObject) -> None:
         job = self.pick(data)
@@ -286,6 +310,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.lives(job):
             self.overdue.add(job.key.id)
 
+    @precondition(lambda self: self.overdue)
     @rule()
     def expire(self) -> None:
         expected = len(self.overdue)
@@ -309,8 +334,10 @@ class LedgerMachine(RuleBasedStateMachine):
         again = self.world.recover(old, fence=False) if found != old else found
         assert again == found
 
-    @rule(fence=st.booleans())
-    def end(self, fence: bool) -> None:
+    @rule(fence=st.booleans(), sure=st.integers(0, 3))
+    def end(self, fence: bool, sure: int) -> None:
+        if sure:
+            return
         self.world.end(self.project, fence=fence)
         if fence:
             self.fenced([])
@@ -320,9 +347,34 @@ class LedgerMachine(RuleBasedStateMachine):
             if self.lives(job) and job.project not in spared:
                 self.rolled_back(job, opened=False)
 
+    @rule(
+        data=st.data(), many=st.sampled_from([1, 2, None]), fate=st.sampled_from(["commits", "crashes", "falls silent"])
+    )
+    def live_through(self, data: st.DataObject, many: int | None, fate: str) -> None:
+        """A whole life of a job in one step."""
+        before = len(self.jobs)
+        self.start(many)
+        if len(self.jobs) == before:
+            return
+        job = self.jobs[-1]
+        only = _Only(job)
+        self.take(only, 4)  # type: ignore[arg-type]
+        for name in list(job.ids):
+            known = self.marked[job.key.id]
+            job.mark(Mark.OPENED, name)
+            known[name] = Mark.OPENED
+            self.ever_opened[job.key.id].add(name)
+        if fate == "commits":
+            self.commit(only, forced=False, bare=False)  # type: ignore[arg-type]
+        elif fate == "crashes":
+            self.roll_back(only, None, counted=True)  # type: ignore[arg-type]
+        else:
+            self.fall_silent(only)  # type: ignore[arg-type]
+
     @rule(pause=st.booleans())
     def pause_or_resume(self, pause: bool) -> None:
-        assume(self.world.project_state(self.project)[0] != "ended")
+        if self.world.project_state(self.project)[0] == "ended":
+            return
         project = self.world.catalog.project(self.project)
         project.pause("lunch") if pause else project.resume()
 
@@ -342,6 +394,7 @@ class LedgerMachine(RuleBasedStateMachine):
             with pytest.raises(NotAllowed):
                 project.park([name], "bad")
 
+    @precondition(lambda self: "committed" in self.model.job.values())
     @rule(data=st.data())
     def revoke(self, data: st.DataObject) -> None:
         job = self.pick(data)
@@ -353,6 +406,7 @@ class LedgerMachine(RuleBasedStateMachine):
             with pytest.raises(NotAllowed):
                 self.world.revoke(job)
 
+    @precondition(lambda self: "revoking" in self.model.job.values())
     @rule(data=st.data())
     def finish_revoking(self, data: st.DataObject) -> None:
         job = self.pick(data)
@@ -393,6 +447,17 @@ class PartitionMachine(LedgerMachine):
     request: ClassVar[dict[str, Any]] = {"partition_by": {"files": 2}}
 
 
+class _Only:
+    """Draws one job whatever is asked."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def draw(self, strategy: object, label: str) -> object:
+        """One job; the rest as the first of its kind."""
+        return self.job if label == "job" else Mark.CONSUMED if label.startswith("f0") else 1
+
+
 def _fits(marked: Mark | None, verdict: Mark) -> bool:
     """Whether a manifest may say this of a file that was marked so."""
     if marked is None:
@@ -403,7 +468,7 @@ def _fits(marked: Mark | None, verdict: Mark) -> bool:
 
 
 PROFILE = settings(
-    max_examples=1500 if THOROUGH else 45,
+    max_examples=1000 if THOROUGH else 40,
     stateful_step_count=60 if THOROUGH else 40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
