@@ -77,7 +77,7 @@ def test_parked_file_is_named_with_its_reason_and_the_way_out(told: Told) -> Non
     assert any(f"project unpark demo {parked['file']}" in line for line in notes.told)
     reasons = [row["reason"] for row in notes.tables["What was rolled back, and why"]]
     assert any("SIGSEGV" in reason for reason in reasons)
-    assert reasons.count("lease expired") == 2
+    assert reasons.count("lease expired") >= 2
     assert any("truncated" in reason for reason in reasons)
 
 
