@@ -106,7 +106,7 @@ class Database:
 
     def _query_error(self, error: Exception) -> Exception:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in {sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY}:
+        if code in {sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY} or str(error) == "not authorized":
             return QueryError(
                 "this statement would change the catalog, or reads what it may not", remedy="only SELECT is answered"
             )

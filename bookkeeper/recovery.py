@@ -14,14 +14,27 @@ REQUEST_OF: Final = "SELECT r.name FROM requests r JOIN projects j ON j.request_
 
 UNCOMMITTED: Final = "SELECT * FROM uncommitted WHERE request = :request"
 
+SAMPLE: Final = 1000
+"""Rows of each part of the uncommitted files that `top_reasons` looks at."""
+
 TOP_REASONS: Final = """
-SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN 'rolled back: ' || substr(reason, instr(reason, ' rolled back: ') + 14)
+SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN substr(reason, instr(reason, ' rolled back: ') + 1)
+            WHEN reason LIKE 'process % revoked: %' THEN substr(reason, instr(reason, ' revoked: ') + 1)
             WHEN reason LIKE 'held by process %' THEN 'held by a live process'
             WHEN reason LIKE 'left unread by process %' THEN 'left unread'
-            ELSE reason END AS why, state, count(*) AS files
-  FROM uncommitted
- WHERE request = :request
- GROUP BY why, state ORDER BY files DESC, why LIMIT :limit
+            ELSE reason END AS why, state, count(*) AS files, part
+  FROM (SELECT * FROM (SELECT 'parked' AS part, state, reason FROM uncommitted
+                        WHERE request = :request AND state = 'parked' LIMIT :sample)
+        UNION ALL
+        SELECT * FROM (SELECT 'held', state, reason FROM uncommitted
+                        WHERE request = :request AND state = 'held' LIMIT :sample)
+        UNION ALL
+        SELECT * FROM (SELECT 'tried', state, reason FROM uncommitted
+                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample)
+        UNION ALL
+        SELECT * FROM (SELECT 'fresh', state, reason FROM uncommitted
+                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample)) AS sampled
+ GROUP BY why, state, part ORDER BY files DESC, why
 """
 
 
@@ -49,8 +62,22 @@ def uncommitted(database: Database, project: str) -> list[dict[str, Any]]:
 
 
 def top_reasons(database: Database, project: str, limit: int = 5) -> list[dict[str, Any]]:
-    """Return the commonest reasons (``why``, ``state``, ``files``) why files of the request do not count."""
-    return database.rows(TOP_REASONS, {"request": _request_of(database, project), "limit": limit})
+    """Return the commonest reasons why files do not count: ``why``, ``state``, ``files``, ``at_least``.
+
+    Of each part of the files (parked, held, tried before, fresh) no more than a sample is looked at, so that the answer
+    comes at once, however many files there are; where that was not all of the part, ``files`` is a lower bound.
+    """
+    rows = database.rows(TOP_REASONS, {"request": _request_of(database, project), "sample": SAMPLE})
+    looked_at: dict[str, int] = {}
+    for row in rows:
+        looked_at[row["part"]] = looked_at.get(row["part"], 0) + row["files"]
+    merged: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        new = {"why": row["why"], "state": row["state"], "files": 0, "at_least": False}
+        one = merged.setdefault((row["why"], row["state"]), new)
+        one["files"] += row["files"]
+        one["at_least"] = one["at_least"] or looked_at[row["part"]] == SAMPLE
+    return sorted(merged.values(), key=lambda one: -int(one["files"]))[:limit]
 
 
 def _request_of(database: Database, project: str) -> str:

@@ -173,7 +173,7 @@ class _Run:
             self._reasons.append(f"worker {ended.job}: {ended.problem}")
             return
         self._entries += outcome.entries
-        if outcome.reason and outcome.fate != job.NOTHING:
+        if outcome.reason and outcome.fate not in (job.NOTHING, job.PAUSED):
             self._reasons.append(f"process {outcome.process_id}: {outcome.reason}")
 
     def _complain(self) -> None:

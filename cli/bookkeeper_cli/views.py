@@ -13,68 +13,36 @@ if TYPE_CHECKING:
 REASONS: Final = 5
 LIVE: Final = 8
 RECENT: Final = 50
-SAMPLE: Final = 1000
 
 _LIVE: Final = """
-SELECT p.process_id, p.project, p.state, p.node, p.job_id, p.delivered, p.consumed, p.started_at
-  FROM process_summary p
- WHERE p.state IN ('active', 'staged') AND p.project IN (SELECT project FROM project_summary WHERE request = :request)
- ORDER BY p.process_id LIMIT :limit
+SELECT p.id AS process_id, j.name AS project, p.state, p.node, p.job_id, p.delivered,
+       (SELECT count(*) FROM deliveries d WHERE d.process_id = p.id AND d.state = 'consumed') AS consumed, p.started_at
+  FROM processes p JOIN projects j ON j.id = p.project_id
+ WHERE p.request_id = (SELECT id FROM requests WHERE name = :request) AND p.state IN ('active', 'staged')
+ ORDER BY p.id LIMIT :limit
 """
 _RECENT: Final = """
-SELECT sum(consumed) AS files, sum(entries_read) AS entries, min(started_at) AS since, max(ended_at) AS until
-  FROM (SELECT p.consumed, p.entries_read, p.started_at, p.ended_at FROM process_summary p
-         WHERE p.state = 'committed' AND p.project IN (SELECT project FROM project_summary WHERE request = :request)
-         ORDER BY p.process_id DESC LIMIT :limit) AS last
-"""
-_REASONS: Final = """
-SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN substr(reason, instr(reason, ' rolled back: ') + 1)
-            WHEN reason LIKE 'process % revoked: %' THEN substr(reason, instr(reason, ' revoked: ') + 1)
-            WHEN reason LIKE 'held by process %' THEN 'held by a live process'
-            WHEN reason LIKE 'left unread by process %' THEN 'left unread'
-            ELSE reason END AS why, state, count(*) AS files, part AS of
-  FROM (SELECT * FROM (SELECT 'parked' AS part, state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'parked' LIMIT :sample)
-        UNION ALL
-        SELECT * FROM (SELECT 'held', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'held' LIMIT :sample)
-        UNION ALL
-        SELECT * FROM (SELECT 'tried', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample)
-        UNION ALL
-        SELECT * FROM (SELECT 'fresh', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample)) AS sampled
- GROUP BY why, state, part ORDER BY files DESC, why
+SELECT sum(files) AS files, sum(entries) AS entries, min(started_at) AS since, max(ended_at) AS until
+  FROM (SELECT p.started_at, p.ended_at,
+               (SELECT count(*) FROM deliveries d WHERE d.process_id = p.id AND d.state = 'consumed') AS files,
+               (SELECT sum(d.entries_read) FROM deliveries d WHERE d.process_id = p.id) AS entries
+          FROM processes p
+         WHERE p.request_id = (SELECT id FROM requests WHERE name = :request) AND p.state = 'committed'
+           AND p.project_id = (SELECT max(j.id) FROM projects j JOIN requests r ON r.id = j.request_id
+                                WHERE r.name = :request AND j.commits > 0)
+         ORDER BY p.id DESC LIMIT :limit) AS last
 """
 
 
 def look(database: Database, project: str) -> dict[str, Any]:
     """Return all that the screen shows."""
-    from bookkeeper import projects
+    from bookkeeper import projects, recovery
 
     now = projects.status(database, project)
     view = overview(database, now.open_project or project, now)
     view |= _pace(database, now)
-    view["reasons"] = _reasons(database, now) if now.committed < now.files else []
+    view["reasons"] = recovery.top_reasons(database, project, REASONS) if now.committed < now.files else []
     return {**view, "next": next_steps(view)}
-
-
-def _reasons(database: Database, now: RequestStatus) -> list[dict[str, Any]]:
-    """Return the commonest reasons why files do not count: ``why``, ``state``, ``files``, ``at_least``.
-
-    Of each part of the files (parked, held, tried before, fresh) no more than a sample is looked at, so that the screen
-    comes at once, however many files there are; where that was not all of the part, ``files`` is a lower bound.
-    """
-    rows = database.rows(_REASONS, {"request": now.request, "sample": SAMPLE})
-    looked_at: dict[str, int] = {}
-    for row in rows:
-        looked_at[row["of"]] = looked_at.get(row["of"], 0) + row["files"]
-    merged: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in rows:
-        one = merged.setdefault((row["why"], row["state"]), {"why": row["why"], "state": row["state"], "files": 0})
-        one["files"] += row["files"]
-        one["at_least"] = one.get("at_least", False) or looked_at[row["of"]] == SAMPLE
-    return sorted(merged.values(), key=lambda one: -one["files"])[:REASONS]
 
 
 def overview(database: Database, project: str, now: RequestStatus) -> dict[str, Any]:
