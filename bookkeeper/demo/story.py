@@ -91,7 +91,10 @@ class _Story:
         )
 
     def _submit(self) -> None:
-        status = submit(load(self._scene.spec), self._database, on_update=self._on_update).status
+        submitted = submit(load(self._scene.spec), self._database, on_update=self._on_update)
+        if submitted.interrupted:
+            raise KeyboardInterrupt
+        status = submitted.status
         parked = f", {status.parked} parked" if status.parked else ""
         self._show.say(f"{status.committed} of {status.files} files are committed{parked}")
 

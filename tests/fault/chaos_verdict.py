@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from chaos_scene import PROJECT, Scene
 
 from bookkeeper.api import Catalog
 from bookkeeper.check import check
+from bookkeeper.worker.scratch import scratch_folder
 
 _INTERRUPTED = re.compile(r"^Traceback \(most recent call last\):\n(?:(?: .*)?\n)*KeyboardInterrupt$", re.MULTILINE)
 """What Python prints where it is interrupted while it starts, before any program can listen."""
@@ -104,6 +106,9 @@ def _traces(scene: Scene) -> Iterator[str]:
         for word in ("Traceback", "internal error", "violation"):
             if word in text:
                 yield f"{word} in {log}"
+    tempfile.tempdir = str(scene.path("scratch"))
+    with scratch_folder():  # the next worker, which removes what killed ones left
+        tempfile.tempdir = None
     left = [path.name for path in scene.path("scratch").glob("bookkeeper-scratch-*")]
     if left:
         yield f"scratch folders are left: {left}"
