@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import bookkeeper
-from bookkeeper_cli import recover, render, status, views
+from bookkeeper import recovery
+from bookkeeper_cli import recover, render, status
 from commandline import Ran, ok, run
 
 
@@ -53,7 +54,7 @@ def test_status_on_one_screen(project: bookkeeper.Project) -> None:
 def test_reasons_of_very_many_files_are_lower_bounds(
     project: bookkeeper.Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "SAMPLE", 2)
+    monkeypatch.setattr(recovery, "SAMPLE", 2)
     assert "  2+  available  never delivered" in ok("status", "p").lines
     assert "   1  parked     the detector was off" in ok("status", "p").lines
 
