@@ -171,3 +171,9 @@ def sweep(database: Database, *, grace: bool = True) -> int:
         with database.transaction(durable=True) as tx:
             expired += giveback.expire(tx, process)
     return expired
+
+
+def forgive(database: Database, reason: str) -> None:
+    """Give every live process one lease, once: an outage kept their heartbeats away, not their deaths."""
+    with database.transaction() as tx:
+        giveback.grace_all(tx, reason)

@@ -197,10 +197,15 @@ def overdue(tx: Tx, *, grace: bool) -> list[int]:
     if grace and late:
         live = tx.run(COUNT_LIVE).fetchone()[0]
         if live >= GRACE_FROM and late * 5 > live:
-            tx.run(GRACE)
-            record(tx, "leases.graced", {"live": live, "late": late})
+            grace_all(tx, f"{late} of {live} leases ran out at once")
             return [process for process, lease_passed, graced in found if graced or not lease_passed]
     return [process for process, _, _ in found]
+
+
+def grace_all(tx: Tx, reason: str) -> None:
+    """Give every live process one lease, unless it had its grace since its last heartbeat."""
+    tx.run(GRACE)
+    record(tx, "leases.graced", {"reason": reason})
 
 
 def heartbeat(tx: Tx, key: ProcessKey) -> float | None:

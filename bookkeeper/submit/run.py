@@ -12,7 +12,7 @@ from bookkeeper import executors, projects
 from bookkeeper.catalog import Database
 from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
 from bookkeeper.executors import Executor, JobStatus
-from bookkeeper.ledger.door import sweep
+from bookkeeper.ledger.door import forgive, sweep
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
 from bookkeeper.spec import Spec
@@ -32,6 +32,9 @@ BACK_OFF: Final = (0.2, 5.0)
 
 FAILED_STARTS: Final = 3
 """Workers in a row that do not get as far as taking files: after them, no more are started."""
+
+LEAP: Final = 2.0
+"""Seconds from which on a step of the wall clock against the steady one is taken for a sleep of this host."""
 
 STOP_SECONDS: Final = 60.0
 """How long workers have to roll back before they are killed."""
@@ -92,6 +95,7 @@ class _Run:
         self._spec, self._database, self._executor, self._adopt = spec, database, executor, adopt
         self._on_update, self._stop = on_update, stop
         self._began = time.monotonic()
+        self._offset = time.time() - time.monotonic()
         self._ours: dict[str, JobStatus] = {}
         self._entries = 0
         self._reasons: deque[str] = deque(maxlen=5)
@@ -123,6 +127,8 @@ class _Run:
         """Keep workers going; return the numbers when there is nothing to start any more and none of ours runs."""
         while True:
             self._reap()
+            if slept := self._slept():
+                forgive(self._database, f"this host slept for {slept:.0f} s")
             sweep(self._database)
             status = self._look("running")
             if self._stop.is_set():
@@ -134,6 +140,12 @@ class _Run:
             elif not self._ours:
                 return status
             self._executor.wait(TICK)
+
+    def _slept(self) -> float:
+        """Return the seconds that this host slept, or its clock was put forward, since the last look; 0 if none."""
+        offset = time.time() - time.monotonic()
+        slept, self._offset = offset - self._offset, offset
+        return slept if slept > LEAP else 0.0
 
     def _launch(self, status: RequestStatus) -> None:
         """Start as many workers as there are free slots and files for."""

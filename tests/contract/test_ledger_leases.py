@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from bookkeeper.errors import Fenced, Paused
+from bookkeeper.ledger.door import forgive, sweep
 from bookkeeper.protocol import Fate
 from ledgers import Job, World
 
@@ -121,6 +122,18 @@ def test_an_explicit_expire_gives_no_grace(make: Make) -> None:
     jobs = live(world, 12)
     world.late(*jobs)
     assert world.catalog.expire() == 12
+
+
+def test_an_outage_that_was_noticed_gives_everyone_one_lease_once(world: World) -> None:
+    job = world.start(lease=30.0)
+    job.take()
+    world.late(job)
+    forgive(world.database, "this host slept for 600 s")
+    assert sweep(world.database) == 0
+    assert world.value("SELECT count(*) FROM events WHERE kind = 'leases.graced'") == 1
+    world.late(job)
+    forgive(world.database, "this host slept for 600 s")
+    assert sweep(world.database) == 1
 
 
 def test_max_wall_ends_a_process_whose_heart_beats(make: Make) -> None:
