@@ -118,7 +118,8 @@ def run(example: Example) -> str | None:
     if block.language == "console":
         return workspace.console(block.source)
     if block.language == "sql":
-        return workspace.console(f"$ bookkeeper sql {shlex.quote(block.source.strip())}\n")
+        code, printed = workspace.bash(f"bookkeeper sql {shlex.quote(block.source.strip())}")
+        return None if code == 0 else f"exit code {code}; it printed:\n{printed}"
     return (
         f"a block in {block.language or 'no language'} must say what it is in a line before it: "
         "`% file: NAME` or `% norun: REASON`"

@@ -273,10 +273,10 @@ def recover(tx: Tx, project: ProjectRow, *, fence_live: bool = False) -> int | N
         standing = None
     elif fence_live:
         fence_request(tx, project.request)
-    if standing is not None:
-        return standing.id
     if tx.run(MISSING, {"request": project.request}).fetchone()[0] == 0:
         return None
+    if standing is not None:
+        return standing.id
     newest = tx.run(NEWEST, {"request": project.request}).fetchone()[0]
     target = _open_recovery(tx, newest)
     for origin, files in tx.run(SHARES, {"request": project.request, "target": target}).fetchall():

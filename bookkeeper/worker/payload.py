@@ -202,11 +202,20 @@ class _Payload:
         )
 
 
+TRACEBACK: Final = "Traceback (most recent call last):"
+
+
 def last_words(stdout: CappedLog, stderr: CappedLog) -> str:
-    """Return the last line that a command printed: on standard error, else on standard output."""
+    """Return what a command said last: the exception of a Python traceback, else its last line.
+
+    Taken from standard error, else from standard output.
+    """
     for log in (stderr, stdout):
-        lines = [_INVISIBLE.sub("", line).strip() for line in re.split(r"[\r\n]+", log.tail())]
-        spoken = [line for line in lines if line]
-        if spoken:
-            return spoken[-1][:300]
+        lines = [_INVISIBLE.sub("", line).rstrip() for line in re.split(r"[\r\n]+", log.tail())]
+        spoken = [line for line in lines if line.strip()]
+        if not spoken:
+            continue
+        begins = max((number for number, line in enumerate(spoken) if line == TRACEBACK), default=len(spoken))
+        thrown = [line for line in spoken[begins + 1 :] if not line.startswith((" ", "\t"))]
+        return (thrown or spoken[-1:])[0].strip()[:300]
     return ""

@@ -115,6 +115,15 @@ def test_two_operators_get_the_same_recovery(world: World) -> None:
     assert world.value("SELECT count(*) FROM projects") == 2
 
 
+def test_a_recovery_that_stands_is_no_answer_when_nothing_is_missing(world: World) -> None:
+    assert world.recover() == "p-recovery-1"
+    job = world.start("p-recovery-1")
+    job.take()
+    job.commit()
+    assert world.recover("p") is None
+    assert world.value("SELECT count(*) FROM projects") == 2
+
+
 def test_a_recovery_is_recovered_in_turn(world: World) -> None:
     first = holder(world, 1)
     assert world.recover() == "p-recovery-1"
