@@ -21,6 +21,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!bookkeeper).*")]  # only our own names ca
 html_theme = "furo"
 html_title = f"bookkeeper {release}"
 html_static_path = ["_static"]
+html_css_files = ["page.css"]
 html_copy_source = False
 html_show_sphinx = False
 
