@@ -170,6 +170,8 @@ class _Run:
     def _learn(self, ended: JobStatus) -> None:
         """Take in how a worker ended."""
         outcome = ended.outcome
+        if outcome is None and ended.process_id is None and ended.code == NotAllowed.exit_code:
+            return  # somebody ended or recovered the project while it started: the next look tells where to go on
         if outcome is None and ended.process_id is None:
             self._failed_starts.append(ended.problem)
         elif outcome is not None and outcome.fate == job.ROLLED_BACK and outcome.step == Step.STAGE_EXECUTABLE:
