@@ -36,6 +36,11 @@ SUMMARY: Final = "SELECT * FROM project_summary WHERE project = :name"
 
 ALL: Final = "SELECT * FROM project_summary ORDER BY started_at, project"
 
+PARTITIONS: Final = """
+SELECT COALESCE(max(l.partition_number) + 1, 0) AS partitions FROM ledger l
+ WHERE l.request_id = (SELECT id FROM requests WHERE name = :request) AND l.partition_number IS NOT NULL
+"""
+
 WHOLE: Final = """
 SELECT r.name AS request, r.files, r.committed,
        (SELECT count(*) FROM processes p CROSS JOIN ledger l
@@ -180,6 +185,12 @@ def status(database: Database, name: str) -> RequestStatus:
     if row is None:
         raise unknown(database, name)
     return RequestStatus(**row)
+
+
+def partitions(database: Database, request: str) -> int:
+    """Return how many partitions a request was given; 0 where it has none."""
+    row = database.one(PARTITIONS, {"request": request})
+    return 0 if row is None else int(row["partitions"])
 
 
 def summary(database: Database, name: str) -> dict[str, Any]:

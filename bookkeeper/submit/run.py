@@ -141,6 +141,12 @@ class _Run:
                 return status
             self._executor.wait(TICK)
 
+    def _files_a_worker(self, status: RequestStatus) -> int:
+        """Return how many files a worker takes: at most so many, or those of an average partition."""
+        if self._spec.job.partition_by:
+            return max(1, status.files // max(1, projects.partitions(self._database, status.request)))
+        return self._spec.job.files_per_process or self._spec.rules().files_per_process
+
     def _slept(self) -> float:
         """Return the seconds that this host slept, or its clock was put forward, since the last look; 0 if none."""
         offset = time.time() - time.monotonic()
@@ -152,8 +158,7 @@ class _Run:
         if status.available == 0 or time.monotonic() < self._not_before:
             return
         starting = sum(1 for one in self._ours.values() if one.process_id is None)
-        group = self._spec.job.files_per_process or self._spec.rules().files_per_process
-        groups = status.available if self._spec.job.partition_by else -(-status.available // group)
+        groups = -(-status.available // self._files_a_worker(status))
         for _ in range(min(self._executor.free(), groups - starting)):
             one = self._spec.process(status.open_project)
             name = self._executor.submit(replace(one, wait=False, adopt=self._adopt))
