@@ -238,20 +238,23 @@ def unpark(
 @verb(app, "reopen", example="bookkeeper project reopen zmumu-mass 17 --reason 'output lost with its disk'")
 def reopen(
     name: Name,
-    process: Annotated[str, typer.Argument(metavar="PROCESS", help="The number of a committed process.")],
+    processes: Annotated[list[str], typer.Argument(metavar="PROCESS…", help="Numbers of committed processes.")],
     reason: Reason,
     json: Json = False,
 ) -> None:
-    """Take back a committed process whose output was lost or is wrong: delete its objects, free its files."""
+    """Take back committed processes whose outputs were lost or are wrong: delete their objects, free their files."""
     from bookkeeper import projects, recovery
 
-    number = whole("PROCESS", process)
+    numbers = [whole("PROCESS", process) for process in processes]
     with catalogs.writing() as database:
-        freed = recovery.reopen(database, name, number, reason)
+        freed = {number: recovery.reopen(database, name, number, reason) for number in numbers}
         now = projects.status(database, name)
-    text = f"process {number} is revoked: its outputs are deleted and {render.count(freed, 'file')} free again"
+    told = [
+        f"process {number} is revoked: its outputs are deleted and {render.count(files, 'file')} free again"
+        for number, files in freed.items()
+    ]
     step = "bookkeeper submit SPEC.toml" if now.open_project else f"bookkeeper recover {name}"
-    _done({"project": name, "process_id": number, "freed": freed}, text, step, json)
+    _done({"project": name, "freed": freed}, "\n".join(told), step, json)
 
 
 def _done(result: dict[str, Any], text: str, step: str, as_json: bool) -> None:

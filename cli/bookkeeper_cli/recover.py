@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bookkeeper.errors import UsageError
+from bookkeeper.errors import Incomplete, UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.render import Column
@@ -38,6 +38,8 @@ def recover(
     """Start the project that takes up every file which does not count yet.
 
     The same again finds the same project. Live processes keep their files and may still commit, unless --fence.
+
+    With --submit it exits as submit does: 0 complete, 10 incomplete, 11 paused.
     """
     if dry_run:
         if submit or fence:
@@ -64,7 +66,7 @@ def recover(
         render.json_object({"recovery": found, "request": now.request, **_counts(now)})
     else:
         _tell(found, now)
-    return 0
+    return 0 if not submit or now.complete else Incomplete.exit_code
 
 
 def _spec_of(database: Database, project: str, spec: str | None) -> str:
@@ -95,13 +97,17 @@ def _tell(found: str | None, now: Any) -> None:
         render.say(f"request {now.request}: nothing is missing, all {render.count(now.files, 'file')} are committed")
         render.next_step(f"bookkeeper outputs {now.request} --paths")
     elif found is None:
-        render.say(f"request {now.request}: nothing can be recovered, {render.count(now.parked, 'file')} are parked")
+        render.say(f"request {now.request}: nothing can be recovered, {_are(now.parked)} parked")
         render.next_step(f"bookkeeper project unpark {now.request} --all")
     else:
         held = f"; {now.held:,} held by live processes come to it if they are given back" if now.held else ""
         parked = f"; {now.parked:,} stay parked" if now.parked else ""
         render.say(f"project {found} takes up {render.count(now.available, 'file')}{held}{parked}")
         render.next_step(f"bookkeeper submit SPEC.toml   (or: bookkeeper work {found} … -- COMMAND …)")
+
+
+def _are(files: int) -> str:
+    return f"{render.count(files, 'file')} {'is' if files == 1 else 'are'}"
 
 
 _PLAN: Final = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -136,7 +137,9 @@ def lineage(
     """Show which files an output contains, or which outputs a file is in."""
     with catalogs.reading() as database:
         rows = database.rows(_LINEAGE, {"what": what})
-        if not rows and "/" not in what:
+        if not rows and "/" in what and "://" not in what:
+            rows = database.rows(_LINEAGE, {"what": os.path.abspath(what)})  # noqa: PTH100 - as outputs are recorded
+        elif not rows and "/" not in what:
             escaped = what.replace("!", "!!").replace("%", "!%").replace("_", "!_")
             rows = database.rows(_LINEAGE_BY_NAME, {"tail": f"%/{escaped}"})
         if not rows:

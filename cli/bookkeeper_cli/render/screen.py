@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +22,7 @@ _PARTS: Final = (("committed", "█", "#"), ("held", "▒", "="), ("parked", "�
 _WIDEST: Final = 100
 _SHORT: Final = 60
 LAST: Final = 3
+_ENDED: Final = re.compile(r"(process |worker )(\d+): (.*)", re.DOTALL)
 
 
 def status_lines(view: View) -> None:
@@ -46,6 +50,7 @@ class Watch:
             if (now := summary(view)) != self._last:
                 self._last = now
                 line(now)
+                sys.stdout.flush()  # whoever reads the pipe waits for it
             return
         from rich.console import Group
         from rich.live import Live
@@ -105,9 +110,10 @@ def _screen(view: View) -> Iterator[Line]:
     yield from _counts(view, room)
     yield from _pace(view)
     yield from _processes(view, room)
-    yield from _reasons(view)
-    for number, reason in enumerate(view.get("last", ())[-LAST:]):
-        yield [("last       " if number == 0 else " " * 11, "dim"), (visible(reason), "red")]
+    yield from _reasons(view, room)
+    for number, reason in enumerate(_folded(view.get("last", ())[-LAST:])):
+        for part, text in enumerate(_wrapped(reason, room - 11)):
+            yield [("last       " if number == part == 0 else " " * 11, "dim"), (text, "red")]
     for step in view.get("next", ()):
         yield [("→ ", "dim"), (visible(step), "bold")]
 
@@ -201,7 +207,24 @@ def _processes(view: View, room: int) -> Iterator[Line]:
         yield [(f"{'':11}and {view['live'] - len(rows):,} more", "dim")]
 
 
-def _reasons(view: View) -> Iterator[Line]:
+def _folded(reasons: Sequence[str]) -> list[str]:
+    """Say once what several processes (`process 7: why`) ended with."""
+    who: dict[tuple[str, str], list[str]] = {}
+    for reason in reasons:
+        found = _ENDED.fullmatch(reason)
+        kind, number, why = found.groups() if found else ("", "", reason)
+        who.setdefault((kind, why), []).append(number)
+    return [f"{kind}{', '.join(numbers)}: {why}" if kind else why for (kind, why), numbers in who.items()]
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """Break a text between words where a person watches; elsewhere a line stays whole, for `grep`."""
+    if not on_terminal():
+        return [visible(text)]
+    return textwrap.wrap(visible(text), max(room, 20), break_on_hyphens=False) or [""]
+
+
+def _reasons(view: View, room: int) -> Iterator[Line]:
     reasons = view.get("reasons") or ()
     if not reasons:
         return
@@ -209,8 +232,8 @@ def _reasons(view: View) -> Iterator[Line]:
     counts = [f"{row['files']:,}{'+' if row.get('at_least') else ''}" for row in reasons]
     longest = max(map(len, counts))
     for row, count in zip(reasons, counts, strict=True):
-        yield [
-            (f"  {count:>{longest}}  ", ""),
-            (f"{row['state']:9}  ", words.state_style(row["state"])),
-            (visible(row["why"]), ""),
-        ]
+        indent = longest + 15
+        first, *rest = _wrapped(row["why"], room - indent)
+        yield [(f"  {count:>{longest}}  ", ""), (f"{row['state']:9}  ", words.state_style(row["state"])), (first, "")]
+        for more in rest:
+            yield [(" " * indent + more, "")]
