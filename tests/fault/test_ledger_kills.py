@@ -40,7 +40,7 @@ def test_hundreds_of_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) 
             assert child.exitcode in (0, -signal.SIGKILL)
             kills += child.exitcode != 0
         if mortal and children:
-            os.kill(chance.choice(list(children.values())).pid, signal.SIGKILL)
+            chance.choice(list(children.values())).kill()
     assert kills >= 50
     status = world.catalog.project("p").status()
     assert status.complete

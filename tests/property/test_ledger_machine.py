@@ -330,7 +330,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if found is not None:
             self.project = found
         missing = any(state in ("available", "held") for state in self.model.state.values())
-        assert (found is not None) == (missing or (bool(standing) and standing != [old]))
+        assert (found is not None) == missing
         again = self.world.recover(old, fence=False) if found != old else found
         assert again == found
 
