@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from bookkeeper import stageout
 from bookkeeper.catalog import Database
-from bookkeeper.errors import NotAllowed, NotFound, StorageError, UsageError
+from bookkeeper.errors import FileChanged, NotAllowed, NotFound, StorageError, UsageError
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.process import DeliveredFile, Process, publish_all
 from bookkeeper.protocol import EventRecord, Fate, FileMark, Mark, OutputRecord, ProcessKey, StartProcess
@@ -29,6 +29,10 @@ _PROJECT: Final = """
 SELECT j.name, p.last_seq FROM processes p JOIN projects j ON j.id = p.project_id WHERE p.id = :id
 """
 _OUTPUTS: Final = "SELECT body FROM events WHERE process_id = :id AND kind = :kind ORDER BY id"
+_STALE: Final = """
+SELECT f.state FROM processes p JOIN ledger l ON l.request_id = p.request_id JOIN files f ON f.id = l.file_id
+ WHERE p.id = :id AND l.file_id = :file AND (f.state <> 'current' OR f.version <> l.version)
+"""
 _KEY: Final = re.compile(r"([0-9]{1,18}):([!-~]{1,200})")
 
 
@@ -51,6 +55,7 @@ class SteppedProcess(Process):
     """A live process as an earlier call left it. Raises `Fenced`, `NotFound` (no such id and token)."""
 
     def __init__(self, database: Database, key: ProcessKey) -> None:
+        self._database = database
         ledger = SqlLedger(database)
         if ledger.fate(key) is Fate.COMMITTED:
             raise NotAllowed(f"process {key.id} is committed: its work is done", remedy="start another process")
@@ -78,7 +83,11 @@ class SteppedProcess(Process):
     def mark(
         self, name: str, mark: Mark, *, entries: int | None, bytes: int | None, reason: str | None
     ) -> DeliveredFile:
-        """Record what became of a file. A skip or failure needs a reason."""
+        """Record what became of a file. A skip or failure needs a reason.
+
+        A file that is not what the project pinned is not opened: it fails, and is parked when the process ends; a
+        partition is rolled back at once. Raises `FileChanged` then.
+        """
         file = self.file_called(name)
         if mark in (Mark.SKIPPED, Mark.FAILED):
             if not (reason or "").strip():
@@ -87,10 +96,25 @@ class SteppedProcess(Process):
             raise UsageError("a reason is given for what was skipped or failed only", remedy="leave --reason out")
         if mark is not Mark.CONSUMED and (entries is not None or bytes is not None):
             raise UsageError("entries and bytes are told of what was consumed only", remedy="leave them out")
+        if mark is Mark.OPENED:
+            self._require_pinned(file)
         said = FileMark(file.id, mark, entries, bytes, reason)
         self._call(lambda: self._ledger.mark(self.key, [said], durable=mark is Mark.OPENED))
         _recall(file, said)
         return file
+
+    def _require_pinned(self, file: DeliveredFile) -> None:
+        try:
+            stale = self._database.one(_STALE, {"id": self.id, "file": file.id})
+            if stale is not None:
+                what = "was retired" if stale["state"] != "current" else "changed"
+                file.unusable(f"{what} since the snapshot", changed=True)
+                raise FileChanged(f"{file.name} {what} since the snapshot")
+            file.require_unchanged()
+        except FileChanged as error:
+            if self.started.partitioned:
+                self.roll_back(str(error))
+            raise
 
     def copy_out(
         self,

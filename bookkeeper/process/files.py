@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bookkeeper.errors import FileChanged, StorageError
+from bookkeeper.errors import FileChanged, NotAllowed, StorageError, UsageError
 from bookkeeper.protocol import FileInfo, FileMark, Mark
 
 if TYPE_CHECKING:
@@ -69,26 +69,47 @@ class DeliveredFile:
         """Where copies lie: absolute paths or URLs."""
         return self.info.locations
 
-    def location(self) -> str:
-        """Return the first location that answers with the pinned size.
+    def location(self, *, checksum: bool = False) -> str:
+        """Return the first location that answers with the pinned size; with ``checksum``, all of it is read and compared.
 
-        Raises `FileChanged` where one answers with another size, `StorageError` where none answers; the file is
-        `failed` then (and parked, where it changed).
+        Raises `FileChanged` where one answers with another size or checksum, `StorageError` where none answers; the file
+        is `failed` then (and parked, where it changed).
         """
         problems: list[str] = []
         for place in self.locations:
             found = _size_of(place)
             if found == self.size:
+                if checksum:
+                    self._require_checksum(place)
                 return place
-            problems.append(f"{place}: {found if isinstance(found, str) else f'{found} bytes, {self.size} declared'}")
             if isinstance(found, int):
-                self.unusable(f"changed since it was declared: {problems[-1]}", changed=True)
-                raise FileChanged(f"{self.name} is not what was declared: {problems[-1]}")
+                raise self._changed(f"{place}: {found} bytes, {self.size} declared")
+            problems.append(f"{place}: {found}")
         reason = "; ".join(problems) or "it has no location"
         self.unusable(f"cannot be reached: {reason}")
         raise StorageError(
             f"{self.name} cannot be reached: {reason}", remedy="`bookkeeper file locate` shows its locations"
         )
+
+    def require_unchanged(self) -> None:
+        """Raise `FileChanged` where a copy can be looked at and has not the pinned size; the file is `failed` then."""
+        for place in self.locations:
+            found = _size_of(place)
+            if found == self.size:
+                return
+            if isinstance(found, int):
+                raise self._changed(f"{place}: {found} bytes, {self.size} declared")
+
+    def _require_checksum(self, place: str) -> None:
+        if self.checksum is None:
+            raise UsageError(f"{self.name} was declared without a checksum", remedy="compare sizes only")
+        found = _checksum_of(place)
+        if found != self.checksum:
+            raise self._changed(f"{place}: {found}, {self.checksum} declared")
+
+    def _changed(self, difference: str) -> FileChanged:
+        self.unusable(f"changed since it was declared: {difference}", changed=True)
+        return FileChanged(f"{self.name} is not what was declared: {difference}")
 
     def unusable(self, reason: str, *, changed: bool = False) -> None:
         """Fail the file; in a partition, which is whole or not at all, only note it for the roll back."""
@@ -98,9 +119,12 @@ class DeliveredFile:
             self.failed(reason, changed=changed)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[str]:
-        """Give the path (or URL) to read; opened when the block begins, consumed when it ends without an exception."""
-        place = self.location()
+    def open(self, *, checksum: bool = False) -> Iterator[str]:
+        """Give the path (or URL) to read; opened when the block begins, consumed when it ends without an exception.
+
+        Before, its size, and with ``checksum`` all of it, is compared with what was declared: see `location`.
+        """
+        place = self.location(checksum=checksum)
         self.opened()
         yield place
         if self.state == "opened":
@@ -145,6 +169,24 @@ class DeliveredFile:
         return self._as_mark(self._last)
 
 
+def refuse_undecided(files: Collection[DeliveredFile], *, made: bool) -> None:
+    """Raise `NotAllowed` where the files cannot be committed as they are: one is still open, or an output was made of none.
+
+    A file of which nothing is said comes again. If an output had it nevertheless, it would be there twice.
+    """
+    undecided = [file.name for file in files if file._last is Mark.OPENED]
+    if undecided:
+        raise NotAllowed(
+            f"{', '.join(undecided[:3])} opened and neither consumed, skipped nor failed",
+            remedy="say what became of every opened file, then commit",
+        )
+    if made and files and all(file._last is Mark.UNREAD for file in files):
+        raise NotAllowed(
+            f"an output is stored, but nothing was said of the files of this process: {len(files)}",
+            remedy="mark what is in the output as consumed (in Python: read it inside `with file.open()`)",
+        )
+
+
 def _size_of(place: str) -> int | str:
     """Return the size of the object at a path or URL, or why it cannot be told."""
     from bookkeeper import stageout
@@ -157,3 +199,16 @@ def _size_of(place: str) -> int | str:
         return error.strerror or str(error)
     except StorageError as error:
         return str(error)
+
+
+def _checksum_of(place: str) -> str:
+    """Read the object at a path or URL and return its checksum. Raises `StorageError`."""
+    from bookkeeper import stageout
+    from bookkeeper.checksums import adler32_of
+
+    if "://" in place:
+        return stageout.measure(place)[1]
+    try:
+        return adler32_of(Path(place))
+    except OSError as error:
+        raise StorageError(f"{place} cannot be read: {error.strerror}") from error

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from bookkeeper.errors import BookkeeperError, Fenced, NotAllowed, RolledBack, StorageError
-from bookkeeper.process.files import DeliveredFile
+from bookkeeper.errors import BookkeeperError, Fenced, RolledBack, StorageError
+from bookkeeper.process.files import DeliveredFile, refuse_undecided
 from bookkeeper.process.heart import Heart
 from bookkeeper.process.outputs import Expect, entries_consumed, entries_of, name_of
 from bookkeeper.process.publication import publish_all
@@ -226,17 +226,13 @@ class Process:
     def commit(self, no_output: bool = False, *, done: Sequence[DeliveredFile] = ()) -> None:
         """Make everything this process consumed count, then publish its outputs. Repeated, it succeeds.
 
-        Raises `NotAllowed` where a file is opened and undecided, `Fenced` where the process was rolled back,
-        `RolledBack` where the commit was refused, `StorageError` where publication has to wait (the commit stands).
+        Raises `NotAllowed` where a file is opened and undecided, or an output is there and not a word on any file;
+        `Fenced` where the process was rolled back, `RolledBack` where the commit was refused, `StorageError` where
+        publication has to wait (the commit stands).
         """
         for file in done:
             self._later(file, Mark.CONSUMED)
-        undecided = [file.name for file in self._files.values() if file._last is Mark.OPENED]
-        if undecided:
-            raise NotAllowed(
-                f"{', '.join(undecided[:3])} opened and neither consumed, skipped nor failed",
-                remedy="say what became of every opened file, then commit",
-            )
+        refuse_undecided(self._files.values(), made=bool(self._outputs) and not no_output)
         manifest = Manifest([file._verdict() for file in self._files.values()], tuple(self._outputs), no_output)
         stored = self._call(lambda: self._ledger.commit(self.key, manifest))
         self.fate = Fate.COMMITTED

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from bookkeeper.stageout.claims import claim, claimed_by, require_claim
 from bookkeeper.stageout.copying import Staged, stage_out
-from bookkeeper.stageout.listing import Temporary, exists, object_size, objects, temporaries, tidy
+from bookkeeper.stageout.listing import Temporary, exists, measure, object_size, objects, temporaries, tidy
 from bookkeeper.stageout.names import final_url, parse_temporary, resolve, temporary_url
 from bookkeeper.stageout.publication import discard, publish, remove_final
 
@@ -42,6 +42,7 @@ __all__ = [
     "discard",
     "exists",
     "final_url",
+    "measure",
     "object_size",
     "objects",
     "parse_temporary",

@@ -45,6 +45,13 @@ def object_size(url: str | os.PathLike[str]) -> int:
     return entry.size
 
 
+def measure(url: str | os.PathLike[str]) -> tuple[int, str]:
+    """Read an object whole and return its size in bytes and its checksum; `StorageError` if it cannot be read."""
+    address = resolve(url)
+    with translated("read", address):
+        return store_of(address).measure(address)
+
+
 def temporaries(destination: str | os.PathLike[str]) -> Iterator[Temporary]:
     """Return every temporary in a destination, of whatever process; what bookkeeper did not name is left out."""
     address = resolve(destination)

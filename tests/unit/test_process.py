@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bookkeeper.api import Catalog, Project
+from bookkeeper.checksums import adler32_of
 from bookkeeper.errors import CatalogBusy, Fenced, FileChanged, NotAllowed, RolledBack, StorageError, UsageError
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.process import Process, new_nonce, start
@@ -224,6 +225,24 @@ def test_a_file_that_changed_is_parked_and_one_out_of_reach_is_not(
     assert states(catalog) == ["parked", "available", "committed"]
 
 
+def test_a_checksum_is_compared_on_request(catalog: Catalog, tmp_path: Path) -> None:
+    place = tmp_path / "in" / "g"
+    place.write_bytes(b"0123456789")
+    catalog.declare_files([{"name": "g", "size": 10, "checksum": str(adler32_of(place)), "locations": [str(place)]}])
+    catalog.define_dataset("one", files=["g"])
+    project = catalog.start_project("q", "one")
+    with project.start_process() as process:
+        (file,) = process.next_files()
+        assert file.location(checksum=True) == str(place)
+        place.write_bytes(b"012345678!")
+        assert file.location() == str(place)
+        with pytest.raises(FileChanged, match="adler32:"), file.open(checksum=True):
+            pass
+        assert file.state == "failed"
+        process.commit(no_output=True)
+    assert project.uncommitted()[0]["state"] == "parked"
+
+
 def test_leaving_a_file_by_an_exception_does_not_consume_it(project: Project) -> None:
     process = project.start_process()
     file = process.next_files(1)[0]
@@ -260,3 +279,14 @@ def test_a_lease_is_kept_by_the_heart_alone(catalog: Catalog, project: Project) 
     threading.Event().wait(0.9)  # three leases
     assert catalog.expire() == 0
     process.roll_back("enough")
+
+
+def test_an_output_of_files_that_nobody_spoke_of_is_refused(
+    catalog: Catalog, project: Project, source: Path, tmp_path: Path
+) -> None:
+    """They would be in the output and come again."""
+    with pytest.raises(NotAllowed, match="nothing was said"), project.start_process() as process:
+        process.next_files(2)
+        process.stage_out(source, tmp_path, "a-{process}.txt", validate=None)
+    assert process.fate is Fate.ROLLED_BACK
+    assert states(catalog) == ["available"] * 3

@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 
 import bookkeeper
-from bookkeeper import stepwise
-from bookkeeper.errors import Fenced, NotAllowed, NotFound, UsageError
+from bookkeeper import files, stepwise
+from bookkeeper.errors import Fenced, FileChanged, NotAllowed, NotFound, UsageError
 from bookkeeper.protocol import Fate, Mark, ProcessKey
 
 
 @pytest.fixture
-def project(tmp_path: Path, zmumu_folder: Path) -> bookkeeper.Project:
+def folder(tmp_path: Path, zmumu_folder: Path) -> Path:
+    """Six files that a test may change."""
+    return shutil.copytree(zmumu_folder, tmp_path / "data")
+
+
+@pytest.fixture
+def project(tmp_path: Path, folder: Path) -> bookkeeper.Project:
     catalog = bookkeeper.create_catalog(f"sqlite:///{tmp_path}/catalog.db")
-    catalog.declare_files(bookkeeper.scan([zmumu_folder]))
+    catalog.declare_files(bookkeeper.scan([folder]))
     catalog.define_dataset("zmumu", names=["*"])
     return catalog.start_project("p", "zmumu")
 
@@ -88,3 +94,43 @@ def test_rolled_back_is_final(project: bookkeeper.Project) -> None:
         stepwise.SteppedProcess(project._database, key)
     with pytest.raises(Fenced):
         stepwise.commit(project._database, key)
+
+
+def opened(project: bookkeeper.Project, key: ProcessKey, name: str) -> None:
+    stepwise.SteppedProcess(project._database, key).mark(name, Mark.OPENED, entries=None, bytes=None, reason=None)
+
+
+def parked(project: bookkeeper.Project) -> dict[str, str]:
+    return {row["file"]: row["reason"] for row in project.uncommitted() if row["state"] == "parked"}
+
+
+def test_a_file_that_is_not_the_pinned_one_is_not_opened(project: bookkeeper.Project, folder: Path) -> None:
+    """Another size on the disk, another version declared meanwhile, or retired: it fails, and is parked at the end."""
+    database, key = project._database, project.start_process().key
+    stepwise.SteppedProcess(database, key).next_files(4)
+    grown = folder / "zmumu-1.root"
+    grown.write_bytes(grown.read_bytes() + b"more")
+    shutil.copy(folder / "zmumu-4.root", folder / "zmumu-2.root")
+    project._catalog.declare_files(bookkeeper.scan([folder / "zmumu-2.root"]), update=True)
+    files.retire(database, ["zmumu-3.root"], "bad run")
+    for name in ("zmumu-1.root", "zmumu-2.root", "zmumu-3.root"):
+        with pytest.raises(FileChanged):
+            opened(project, key, name)
+    opened(project, key, "zmumu-4.root")
+    stepwise.roll_back(database, key, "enough")
+    reasons = parked(project)
+    assert "bytes" in reasons.pop("zmumu-1.root")
+    assert reasons == {"zmumu-2.root": "changed since the snapshot", "zmumu-3.root": "was retired since the snapshot"}
+
+
+def test_a_changed_file_parks_its_partition(project: bookkeeper.Project, folder: Path) -> None:
+    halves = project._catalog.start_project("halves", "zmumu", partition_by={"files": 3})
+    key = halves.start_process().key
+    stepwise.SteppedProcess(halves._database, key).next_files()
+    grown = folder / "zmumu-1.root"
+    grown.write_bytes(grown.read_bytes() + b"more")
+    with pytest.raises(FileChanged):
+        opened(halves, key, "zmumu-1.root")
+    assert set(parked(halves)) == {"zmumu-1.root", "zmumu-2.root", "zmumu-3.root"}
+    with pytest.raises(Fenced):
+        opened(halves, key, "zmumu-2.root")
