@@ -28,7 +28,7 @@ NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 BUSY_SECONDS: Final = 60.0
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "afs", "auristorfs", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p", "fuse.eosxd",
-     "fuse.eosxd3", "fuse.sshfs", "fuse.cernvm-fs", "cvmfs2", "glusterfs", "fuse.glusterfs", "panfs", "pvfs2", "orangefs"}
+     "fuse.eosxd3", "fuse.ceph-fuse", "fuse.xrootdfs", "fuse.rclone", "fuse.s3fs", "webdav", "fuse.sshfs", "fuse.cernvm-fs", "cvmfs2", "glusterfs", "fuse.glusterfs", "panfs", "pvfs2", "orangefs"}
 )  # fmt: skip
 _HIDDEN_COLUMNS: Final = {("processes", "token")}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,7 +151,7 @@ class OutputTable(_Table):
     @classmethod
     def _somewhere(cls, value: str) -> str:
         try:
-            stageout.resolve(value)
+            stageout.final_url(value, "name")
         except UsageError as error:
             raise ValueError(f"{error}; {error.remedy}") from error
         return value
@@ -253,7 +254,7 @@ class Spec(_Table):
         )
 
     def _absolute(self, place: str) -> str:
-        return place if "://" in place else str(self.folder.absolute() / place)
+        return place if "://" in place else str(self.folder.absolute() / os.path.expanduser(place))  # noqa: PTH111 - of any text
 
 
 def cross_checks(

@@ -95,8 +95,14 @@ def check_name(name: str, what: str = "name") -> str:
 
 
 def final_url(destination: str | os.PathLike[str], name: str) -> str:
-    """Return the address at which an output called ``name`` is published."""
-    return join(resolve(destination), check_name(name))
+    """Return the address at which an output called ``name`` is published. Raises `UsageError` for a hidden folder of ours."""
+    folder = resolve(destination)
+    if HIDDEN in folder.split("/"):
+        raise UsageError(
+            f"{folder} is no destination: {HIDDEN} is where uploads wait for their names",
+            remedy="name a folder outside of it",
+        )
+    return join(folder, check_name(name))
 
 
 def temporary_url(destination: str | os.PathLike[str], process_id: int, nonce: str, n: int, name: str) -> str:

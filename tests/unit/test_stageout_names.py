@@ -37,6 +37,12 @@ def test_a_name_that_could_leave_or_confuse_is_refused(name: str) -> None:
     assert raised.value.remedy
 
 
+@pytest.mark.parametrize("folder", ["/out/.bookkeeper", "/out/.bookkeeper/x", "memory://.bookkeeper/"])
+def test_nothing_is_published_where_uploads_wait(folder: str) -> None:
+    with pytest.raises(UsageError, match="no destination"):
+        final_url(folder, "a.root")
+
+
 @given(name=names, destination=st.sampled_from(["/out", "/", "out", "memory://out", "memory://", "s3://bucket/a/b/"]))
 def test_an_object_lies_directly_in_its_destination(name: str, destination: str) -> None:
     url = final_url(destination, name)
