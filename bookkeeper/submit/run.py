@@ -65,7 +65,7 @@ def submit(
             return Submitted(name, status)
         missing = status.files - status.committed
         raise NotAllowed(
-            f"project {name} has ended, and {missing} files are not committed ({status.parked} parked)",
+            f"project {name} has ended, and {missing} of its {status.files} files are not committed ({status.parked} parked)",
             remedy=f"`bookkeeper recover {name}` takes up what is missing, then submit again",
         )
     if status.open_state == "paused":
