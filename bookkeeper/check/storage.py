@@ -31,7 +31,9 @@ SELECT o.state, p.state FROM outputs o JOIN processes p ON p.id = o.process_id W
 """
 
 COUNTING: Final = ("committed", "published")
-LOST: Final = "find who deleted or changed them; `bookkeeper project reopen` frees the files of their process"
+LOST: Final = (
+    "find who deleted or changed them; `bookkeeper project reopen PROJECT PROCESS… --reason WORDS` frees the files"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,10 @@ def _not_ours(destination: str, holder: str | None, counting: int) -> Finding:
     """A destination without this catalog's claim: grave where outputs that count should lie in it."""
     if holder is None:
         code, what = "missing-claim", f"{destination} is not there, or its claim is not"
-        remedy = "mount or restore it; bookkeeper does not make it again: another folder may stand in its place"
+        remedy = (
+            "mount or restore it: bookkeeper does not make it again, for another folder may stand in its place;"
+            " if it is gone for good, the page on storage tells what to do"
+        )
     else:
         code, what = "foreign-claim", f"{destination} is claimed by catalog {holder}"
         remedy = "two catalogs must not write to one destination: use the one that has the claim, or adopt it back"

@@ -83,11 +83,15 @@ def test_park_and_unpark() -> None:
 
 
 def test_reopen_frees_and_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = ok("process", "start", "p", "--json").json
-    monkeypatch.setenv(stepwise.VARIABLE, f"{started['process_id']}:{started['token']}")
-    for path in ok("process", "next", "2").lines:
-        ok("process", "mark", path, "consumed")
-    ok("process", "commit", "--no-output")
-    ran = ok("project", "reopen", "p", started["process_id"], "--reason", "lost")
-    assert ran.lines[0] == "process 1 is revoked: its outputs are deleted and 2 files free again"
+    for many in (2, 1):
+        started = ok("process", "start", "p", "--json").json
+        monkeypatch.setenv(stepwise.VARIABLE, f"{started['process_id']}:{started['token']}")
+        for path in ok("process", "next", many).lines:
+            ok("process", "mark", path, "consumed")
+        ok("process", "commit", "--no-output")
+    ran = ok("project", "reopen", "p", 1, 2, "--reason", "lost")
+    assert ran.lines[:2] == [
+        "process 1 is revoked: its outputs are deleted and 2 files free again",
+        "process 2 is revoked: its outputs are deleted and 1 file free again",
+    ]
     assert row()["committed"] == 0

@@ -185,11 +185,14 @@ def test_outputs(project: bookkeeper.Project, tmp_path: Path) -> None:
     assert ok("outputs", "p", "--json").json[0]["entries"] == 500
 
 
-def test_lineage_both_ways(project: bookkeeper.Project, tmp_path: Path) -> None:
+def test_lineage_both_ways(project: bookkeeper.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"{tmp_path}/out/mass-1.root"
     for what in ("mass-1.root", url, "zmumu-1.root"):
         (row,) = ok("lineage", what, "--json").json
         assert (row["output_url"], row["file"], row["process_id"]) == (url, "zmumu-1.root", 1)
+    monkeypatch.chdir(tmp_path)
+    (row,) = ok("lineage", "out/mass-1.root", "--json").json
+    assert row["output_url"] == url
     assert ok("lineage", "zmumu-5.root").out == "zmumu-5.root is in no output yet\n"
     assert run("lineage", "mass-%.root").code == 3
 
@@ -230,3 +233,24 @@ def test_the_screen_is_whole_whatever_the_width(
         assert all(word in printed for word in ("12,000,000", "345,000", "the detector was off", "never delivered"))
         bar = printed.splitlines()[1]
         assert len(bar) <= max(columns, 17) and bar.endswith(" 97.2 %")
+
+
+def test_recover_submit_says_that_only_parked_files_are_left(project: bookkeeper.Project, tmp_path: Path) -> None:
+    """A script that goes by the exit code must not take it for complete."""
+    with project.start_process() as process:
+        for file in process:
+            file.consumed()
+        process.commit(no_output=True)
+    (tmp_path / "p.toml").write_text("")
+    ran = run("recover", "p", "--submit", "--spec", "p.toml")
+    assert ran.code == 10
+    assert ran.lines[0] == "request p: nothing can be recovered, 1 file is parked"
+
+
+def test_last_failures_that_are_the_same_are_told_once(
+    project: bookkeeper.Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = ("process 4: out of luck", "process 5: out of luck", "worker 7: killed: by signal 9")
+    render.status_lines({**ok("status", "p", "--json").json, "last": last})
+    printed = capsys.readouterr().out
+    assert "last       process 4, 5: out of luck\n           worker 7: killed: by signal 9\n" in printed
