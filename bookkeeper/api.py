@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,17 +24,17 @@ if TYPE_CHECKING:
 Lease = float | str | None
 
 
-def create_catalog(url: str = DEFAULT_URL) -> Catalog:
-    """Create the catalog at ``sqlite:///PATH``, or upgrade and open the one that is there.
+def create_catalog(url: str | os.PathLike[str] = DEFAULT_URL) -> Catalog:
+    """Create the catalog at ``sqlite:///PATH`` or a plain path, or upgrade and open the one that is there.
 
     The parent folder must exist. Raises `CatalogError`.
     """
-    return _opened(_catalog.create(url))
+    return _opened(_catalog.create(os.fspath(url)))
 
 
-def open_catalog(url: str = DEFAULT_URL) -> Catalog:
+def open_catalog(url: str | os.PathLike[str] = DEFAULT_URL) -> Catalog:
     """Open an existing catalog. Raises `CatalogMissing`, `CatalogOutdated`, `CatalogTooNew`, `CatalogError`."""
-    return _opened(_catalog.open_existing(url))
+    return _opened(_catalog.open_existing(os.fspath(url)))
 
 
 def _opened(database: Database) -> Catalog:
@@ -46,6 +47,9 @@ class Catalog:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+
+    def __repr__(self) -> str:
+        return f"<Catalog {self.url}>"
 
     @property
     def id(self) -> str:

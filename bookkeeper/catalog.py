@@ -28,7 +28,7 @@ def check_name(kind: str, name: str) -> str:
     """Return ``name`` if a thing of this kind may be called so; raise `UsageError` otherwise."""
     if not NAME.fullmatch(name) or len(name) > 200:
         raise UsageError(
-            f"{name!r} is no name for a {kind}",
+            f"{name!r} is no name for {'an' if kind[0] in 'aeiou' else 'a'} {kind}",
             remedy="use letters, digits and _ . + -, beginning with a letter or digit, at most 200",
         )
     return name
@@ -115,7 +115,8 @@ class Database:
             sqlite3.SQLITE_RANGE,
         }:
             return QueryError(
-                f"the query cannot be answered: {error}", remedy="the views are described in the reference"
+                f"the query cannot be answered: {error}",
+                remedy="`bookkeeper sql 'SELECT name, sql FROM sqlite_schema'` shows the views, the tables and their columns",
             )
         if isinstance(error, sqlite3.Error):
             return sqlite.translate(error, self.path)

@@ -137,6 +137,10 @@ def _syntax_error(text: str, error: UnexpectedInput) -> QueryError:
 def _about_character(character: str) -> str:
     if character == "'":
         return "this quote is never closed"
+    if character == "&":
+        return "write `and`"
+    if character == "|":
+        return "write `or`"
     if character == '"':
         return "text is written in single quotes: 'mc'"
     return "this is no number" if character in "+-.0123456789" else "this is no word of a query"
@@ -149,5 +153,5 @@ def error_at(text: str, position: int | None, words: str) -> QueryError:
     line = NO_CHARACTER.sub("?", re.sub(r"\s", " ", text[start : position + 40]))
     return QueryError(
         f"the query cannot be read at character {position + 1}: {words}\n  {line}\n  {' ' * (position - start)}^",
-        remedy="the reference page of queries shows what can be written",
+        remedy="write for example: entries > 0 and run_type = 'mc' and name like 'zmumu-%'; see the reference page of queries",
     )

@@ -254,7 +254,9 @@ class Spec(_Table):
         )
 
     def _absolute(self, place: str) -> str:
-        return place if "://" in place else str(self.folder.absolute() / os.path.expanduser(place))  # noqa: PTH111 - of any text
+        if "://" in place:
+            return place
+        return str(self.folder.absolute() / os.path.expanduser(place))  # noqa: PTH111 - "~nobody" stays as it is
 
 
 def cross_checks(

@@ -49,6 +49,8 @@ def plan(spec: Spec, database: Database | None, *, jobs: int | None = None) -> P
         command.resolve(one.command[0], one.workdir, os.environ.get("PATH"))
     except UsageError as error:
         warnings.append(f"{error}; {error.remedy}")
+    if "{inputs}" not in one.command:
+        warnings.append("no word of the command is {inputs}: it has to read its files from the list $BOOKKEEPER_INPUTS")
     status = None
     if database is not None and database.one("SELECT 1 FROM projects WHERE name = :name", {"name": name}):
         status = projects.status(database, name)

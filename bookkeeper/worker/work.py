@@ -279,7 +279,7 @@ class _Worker:
             try:
                 proof = self._watch.run(partial(self._process.validate, path, spec.validate, spec.expect))
             except ValidationError as error:
-                raise ValidationError(str(error).replace(str(path), f"output {path.name}")) from error
+                raise ValidationError(str(error).replace(str(path), f"output {spec.name}")) from error
             made.append(_Made(spec, path, checksum, proof))
         return made
 

@@ -110,9 +110,9 @@ def test_death_by_signal_is_told_in_words(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("head -c 20000 {inputs} > {output}", "output m-1.root"),
-        ("echo '<html>504 Gateway Time-out</html>' > {output}", "output m-1.root"),
-        (": > {output}", "output m-1.root: it is empty"),
+        ("head -c 20000 {inputs} > {output}", "output m-{process}.root"),
+        ("echo '<html>504 Gateway Time-out</html>' > {output}", "output m-{process}.root"),
+        (": > {output}", "output m-{process}.root: it is empty"),
         ("true", "wrote no output m-1.root"),
         ("cp {inputs} {output}.part", "beside it lies m-1.root.part"),
         ("ln -s {inputs} {output}", "the output m-1.root is no regular file"),
