@@ -97,35 +97,37 @@ class Catalog:
         dataset: str,
         application: tuple[str, str, str] = ("analysis", "unnamed", "1"),
         *,
-        max_attempts: int = 3,
-        files_per_process: int = 100,
+        max_attempts: int | None = None,
+        files_per_process: int | None = None,
         partition_by: Mapping[str, int] | None = None,
         lease: Lease = None,
         max_wall: Lease = None,
-        output_required: bool = False,
+        output_required: bool | None = None,
         station: str | None = None,
         owner: str | None = None,
     ) -> Project:
         """Start a project over what the dataset means now; the same again returns the same project.
 
-        ``lease`` and ``max_wall`` are seconds or words such as ``"10m"``; ``partition_by`` is ``{"files": 5}``,
+        Left unsaid, ``max_attempts`` is 3, ``files_per_process`` 100, ``lease`` 10 minutes, and there is no ``max_wall``
+        and no output required; a project that exists keeps its own. ``lease`` and ``max_wall`` are seconds or words such as ``"10m"``; ``partition_by`` is ``{"files": 5}``,
         ``{"bytes": …}`` or ``{"entries": …}``.
         """
         if partition_by is not None and len(partition_by) != 1:
             raise UsageError("partition_by takes one of files, bytes, entries", remedy='for example {"files": 5}')
         by, size = next(iter(partition_by.items())) if partition_by else (None, None)
-        rules = Rules(
-            max_attempts=max_attempts,
-            files_per_process=files_per_process,
-            partition_by=by,
-            partition_size=size,
-            lease=durations.seconds(lease) if lease is not None else Rules().lease,
-            max_wall=durations.seconds(max_wall) if max_wall is not None else None,
-            output_required=output_required,
-        )
+        said: dict[str, Any] = {
+            "max_attempts": max_attempts,
+            "files_per_process": files_per_process,
+            "lease": None if lease is None else durations.seconds(lease),
+            "max_wall": None if max_wall is None else durations.seconds(max_wall),
+            "output_required": output_required,
+        }
+        unsaid = [rule for rule, value in said.items() if value is None]
+        given = {rule: value for rule, value in said.items() if value is not None}
+        rules = Rules(partition_by=by, partition_size=size, **given)
         if len(application) != 3:
             raise UsageError("an application is a family, a name and a version")
-        projects.start(self.database, name, dataset, application, rules, station=station, owner=owner)
+        projects.start(self.database, name, dataset, application, rules, unsaid=unsaid, station=station, owner=owner)
         return Project(self, name)
 
     def project(self, name: str) -> Project:

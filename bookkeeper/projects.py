@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
@@ -29,6 +29,9 @@ UPDATE requests SET max_attempts = :max_attempts, files_per_process = :files_per
        max_wall = :max_wall, output_required = :output_required
  WHERE id = :request
 """
+
+CHANGEABLE: Final = ("max_attempts", "files_per_process", "lease", "max_wall", "output_required")
+"""The rules that a project may be given anew."""
 
 NOT_IN_SNAPSHOT: Final = "SELECT 1 FROM snapshot_files WHERE snapshot_id = :snapshot AND file_id = :file"
 
@@ -114,13 +117,14 @@ def start(
     application: tuple[str, str, str],
     rules: Rules,
     *,
+    unsaid: Collection[str] = (),
     station: str | None = None,
     owner: str | None = None,
 ) -> StartedProject:
     """Start a project over what the dataset means now; the same again keeps the first snapshot and tells of growth.
 
-    Rules given again take effect, but partitions are for ever. Raises `NotFound` (dataset), `Conflict` (same name for
-    something else), `UsageError`.
+    Rules given again take effect, but for those that were left ``unsaid``; partitions are for ever. Raises `NotFound`
+    (dataset), `Conflict` (same name for something else), `UsageError`.
     """
     check_name("project", name)
     check_rules(rules)
@@ -139,15 +143,12 @@ def start(
             record(tx, "project.started", {"dataset": dataset, **asdict(rules)}, project=project)
             return StartedProject(name, True, snapshot.files, 0)
         _check_same(row, name, dataset, (family, program, version), rules)
+        stored = dict(zip(CHANGEABLE, row[9:14], strict=True))
         tx.run(
             NEW_RULES,
             {
                 "request": row[14],
-                "max_attempts": rules.max_attempts,
-                "files_per_process": rules.files_per_process,
-                "lease": rules.lease,
-                "max_wall": rules.max_wall,
-                "output_required": rules.output_required,
+                **{rule: stored[rule] if rule in unsaid else getattr(rules, rule) for rule in CHANGEABLE},
             },
         )
     found = database.one("SELECT files FROM snapshots WHERE id = :id", {"id": row[5]}) or {"files": 0}

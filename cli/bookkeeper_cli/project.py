@@ -56,6 +56,7 @@ _PROCESSES: Final = (
 
 @verb(app, "start", example="bookkeeper project start zmumu-mass --dataset zmumu --application analysis/mass/1.0")
 def start(
+    context: typer.Context,
     name: Name,
     dataset: Annotated[str, typer.Option(metavar="D", help="The dataset to process.")],
     application: Annotated[
@@ -78,7 +79,10 @@ def start(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Start a project over what the dataset means now. The same again keeps the first snapshot, and tells of growth."""
+    """Start a project over what the dataset means now. The same again keeps the first snapshot, and tells of growth.
+
+    Options given again take effect.
+    """
     from bookkeeper import projects
     from bookkeeper.ledger.requests import Rules
 
@@ -98,7 +102,7 @@ def start(
             f"--application: {application[:100]!r} is not FAMILY/NAME/VERSION", remedy="for example analysis/mass/1.0"
         )
     with catalogs.writing() as database:
-        started = projects.start(database, name, dataset, (family, rest[0], rest[1]), rules)
+        started = projects.start(database, name, dataset, (family, rest[0], rest[1]), rules, unsaid=_unsaid(context))
         now = projects.status(database, name)
     if json:
         render.json_object(
@@ -116,6 +120,12 @@ def start(
             " another project would take them in"
         )
     render.next_step(f"bookkeeper status {name}")
+
+
+def _unsaid(context: typer.Context) -> list[str]:
+    """Return the options that were left at their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source is not None and source.name == "DEFAULT"]
 
 
 def _partition(text: str | None) -> tuple[str | None, int | None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import bookkeeper
 from bookkeeper import stepwise
 from commandline import ok, run
 
@@ -32,6 +33,24 @@ def test_start_again_keeps_the_snapshot_and_tells_of_growth(zmumu_folder: Path) 
     assert "has grown by 1 file since" in ran.lines[1]
     again = ok("project", "start", "p", "--dataset", "zmumu", "--application", "analysis/mass/1.0", "--json").json
     assert again == {"project": "p", "created": False, "files": 5, "grown": 1}
+
+
+def test_start_again_keeps_the_rules_that_are_left_unsaid() -> None:
+    def rules() -> list[object]:
+        return list(
+            ok("sql", "SELECT max_attempts, lease, output_required FROM requests WHERE name = 'q'", "--json")
+            .json[0]
+            .values()
+        )
+
+    ok("project", "start", "q", "--dataset", "zmumu", "--max-attempts", "5", "--lease", "1h", "--output-required")
+    ok("project", "start", "q", "--dataset", "zmumu")
+    assert rules() == [5, 3600.0, 1]
+    ok("project", "start", "q", "--dataset", "zmumu", "--max-attempts", "3")
+    assert rules() == [3, 3600.0, 1]
+    with bookkeeper.open_catalog() as catalog:
+        catalog.start_project("q", "zmumu", lease="2h")
+    assert rules() == [3, 7200.0, 1]
 
 
 def test_start_with_every_rule() -> None:
