@@ -89,6 +89,17 @@ def test_partitions_have_a_measure_and_a_size(tmp_path: Path, given: str, measur
     assert (rules.partition_by, rules.partition_size) == (measure, size)
 
 
+def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    spec = read(
+        tmp_path,
+        '[project]\nname="p"\nfiles=["~/data", "~nobody-of-that-name/data"]\n'
+        '[job]\ncommand=["./run"]\n[output]\nname="{process}.root"\ndestination="~/out"\n',
+    )
+    assert spec.files == [str(tmp_path / "me/data"), str(tmp_path / "~nobody-of-that-name/data")]
+    assert spec.process().outputs[0].destination == str(tmp_path / "me/out")
+
+
 def test_several_outputs_have_keys(tmp_path: Path) -> None:
     outputs = """
 [[output]]
