@@ -109,8 +109,8 @@ class Catalog:
         """Start a project over what the dataset means now; the same again returns the same project.
 
         Left unsaid, ``max_attempts`` is 3, ``files_per_process`` 100, ``lease`` 10 minutes, and there is no ``max_wall``
-        and no output required; a project that exists keeps its own. ``lease`` and ``max_wall`` are seconds or words such as ``"10m"``; ``partition_by`` is ``{"files": 5}``,
-        ``{"bytes": …}`` or ``{"entries": …}``.
+        and no output required; a project that exists keeps its own. ``lease`` and ``max_wall`` are seconds or words such
+        as ``"10m"``; ``partition_by`` is ``{"files": 5}``, ``{"bytes": …}`` or ``{"entries": …}``.
         """
         if partition_by is not None and len(partition_by) != 1:
             raise UsageError("partition_by takes one of files, bytes, entries", remedy='for example {"files": 5}')
