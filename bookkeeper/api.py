@@ -143,11 +143,14 @@ class Catalog:
         """Roll back every process whose lease or max_wall has passed, with no grace; return how many."""
         return sweep(self.database, grace=False)
 
-    def check(self) -> list[Finding]:
-        """Prove the invariants; return what is wrong or worth a note (an empty list when sound)."""
+    def check(self, *, notes: bool = False) -> list[Finding]:
+        """Prove the invariants; return what is wrong: an empty list when sound.
+
+        ``notes`` adds what is worth knowing: live leases, orphans, publications that wait.
+        """
         from bookkeeper import check
 
-        return check.check(self.database)
+        return [one for one in check.check(self.database) if notes or one.severity == "violation"]
 
     def sql(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Answer one SQL query, read-only whatever it says. Raises `QueryError`."""

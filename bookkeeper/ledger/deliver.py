@@ -26,6 +26,12 @@ RETURNING request_id, project_id, partition_number, files_per_process, group_lim
 _FILE = """l.file_id, l.attempts, l.solo, l.version, f.version, f.state, f.name, f.size, f.checksum, f.entries, f.tree,
        (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)"""
 
+_PINNED = """l.file_id, l.attempts, l.solo, l.version, f.version, f.state, f.name, COALESCE(v.size, f.size),
+       CASE WHEN v.file_id IS NULL THEN f.checksum ELSE v.checksum END,
+       CASE WHEN v.file_id IS NULL THEN f.entries ELSE v.entries END, f.tree,
+       (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)"""
+"""As `_FILE`, in the version that the ledger pins: `v` is that version where the file was declared anew since."""
+
 CANDIDATES: Final = f"""
 SELECT {_FILE}
   FROM ledger l CROSS JOIN files f
@@ -50,15 +56,17 @@ SELECT {_FILE}, l.state
 """
 
 GIVEN: Final = f"""
-SELECT {_FILE}
+SELECT {_PINNED}
   FROM deliveries d CROSS JOIN ledger l CROSS JOIN files f
+  LEFT JOIN file_versions v ON v.file_id = l.file_id AND v.version = l.version
  WHERE d.process_id = :id AND d.seq = :seq AND l.request_id = :request AND l.file_id = d.file_id AND f.id = d.file_id
  ORDER BY d.attempt, d.file_id
 """
 
 ALL_GIVEN: Final = f"""
-SELECT {_FILE}, d.state, d.entries_read, d.bytes_read, d.reason, d.changed
+SELECT {_PINNED}, d.state, d.entries_read, d.bytes_read, d.reason, d.changed
   FROM deliveries d CROSS JOIN processes p CROSS JOIN ledger l CROSS JOIN files f
+  LEFT JOIN file_versions v ON v.file_id = l.file_id AND v.version = l.version
  WHERE d.process_id = :id AND p.id = d.process_id AND l.request_id = p.request_id AND l.file_id = d.file_id
    AND f.id = d.file_id
  ORDER BY d.seq, d.attempt, d.file_id

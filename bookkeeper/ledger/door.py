@@ -69,7 +69,7 @@ class SqlLedger:
             with self._database.transaction(durable=True) as tx:
                 commit.stage(tx, key, manifest)
         except guards.GuardFailed as error:
-            self._refused(key, error)
+            self._refused(key, manifest, error)
 
     def commit(self, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
         """See `Ledger.commit`."""
@@ -77,7 +77,7 @@ class SqlLedger:
             with self._database.transaction(durable=True) as tx:
                 return commit.commit(tx, key, manifest)
         except guards.GuardFailed as error:
-            self._refused(key, error)
+            self._refused(key, manifest, error)
             return self.outputs_of(key)
 
     def roll_back(
@@ -146,12 +146,13 @@ class SqlLedger:
     def close(self) -> None:
         """See `Ledger.close`. The database stays open: it is its opener's."""
 
-    def _refused(self, key: ProcessKey, error: guards.GuardFailed) -> None:
-        """Roll back a process whose manifest failed a guard and say so; the fault is not in its files.
+    def _refused(self, key: ProcessKey, manifest: Manifest, error: guards.GuardFailed) -> None:
+        """Roll back a process whose manifest failed a guard and say so; of its files, those it calls bad are charged.
 
         Returns only where another call of the process committed it meanwhile.
         """
-        if self.roll_back(key, f"commit refused: {error}", step=Step.OUTPUT_STORAGE) is not Fate.COMMITTED:
+        reason = f"commit refused: {error}"
+        if self.roll_back(key, reason, step=Step.OUTPUT_STORAGE, marks=manifest.files) is not Fate.COMMITTED:
             raise RolledBack(
                 f"process {key.id} was rolled back: {error}", remedy="its files are free for other processes"
             ) from error

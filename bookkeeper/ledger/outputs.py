@@ -96,11 +96,14 @@ def published(tx: Tx, output_ids: Sequence[int]) -> None:
 def begin_reopen(tx: Tx, process: int, request: int, reason: str) -> tuple[StoredOutput, ...]:
     """Forbid publication of a committed process; its files stay committed until its objects are seen absent.
 
-    Return the outputs whose objects are to be deleted. A process that is already being revoked goes on.
+    Return the outputs whose objects are to be deleted. A process that is already being revoked goes on; of one that is
+    revoked nothing is left to delete (its final names may be another's by now).
     """
     row = tx.run(PROCESS, {"id": process}).fetchone()
     if row is None or row[1] != request:
         raise NotFound(f"this request has no process {process}", remedy="`bookkeeper project show` lists its processes")
+    if row[0] == "revoked":
+        return ()
     if row[0] not in ("committed", "revoking"):
         raise NotAllowed(f"process {process} is {row[0]}: only a committed process can be reopened")
     tx.run(REVOKING, {"id": process, "reason": reason})

@@ -293,3 +293,15 @@ def test_the_next_process_learns_what_is_still_to_be_published(world: World) -> 
     assert world.ledger.to_publish(other.key) == (stored,)
     world.ledger.published(other.key, [stored.id])
     assert world.catalog.project("p").status().unpublished == 0
+
+
+def test_a_changed_file_that_a_refused_manifest_names_parks_its_partition(make: Make) -> None:
+    world = make(files=2, partition_by={"files": 2})
+    job = world.start()
+    job.take()
+    changed = FileMark(job.ids["f000"], Mark.FAILED, reason="changed since it was declared", changed=True)
+    manifest = Manifest([changed, FileMark(job.ids["f001"], Mark.CONSUMED)], [job.output()])
+    with pytest.raises(RolledBack):
+        world.ledger.commit(job.key, manifest)
+    assert world.files("parked") == ["f000", "f001"]
+    assert "f000 in its partition changed" in world.reason("f001")

@@ -81,7 +81,7 @@ class Run:
             repair.turn(may_type=True)
             while repair.process:
                 self._turn(may_type=False)
-            if not self.catalog.check():
+            if not self.catalog.check(notes=True):
                 return True
             threading.Event().wait(LEASE / 2)
         return self._complete()
