@@ -227,7 +227,7 @@ def test_files_that_fail_for_ever_are_parked_and_the_rest_is_done(desk: Desk) ->
     assert (result.exit_code, result.status.committed, result.status.parked) == (10, 5, 1)
     assert result.status.open_project is None, "nothing is left to deliver: it is ended"
     assert any("bad basket" in reason for reason in result.reasons)
-    with pytest.raises(NotAllowed, match="1 of its . files are not committed") as caught:
+    with pytest.raises(NotAllowed, match=r"1 of its . files are not committed") as caught:
         desk.submit(spec)
     assert "bookkeeper recover mass" in caught.value.remedy
 
