@@ -44,6 +44,11 @@ SELECT COALESCE(max(l.partition_number) + 1, 0) AS partitions FROM ledger l
  WHERE l.request_id = (SELECT id FROM requests WHERE name = :request) AND l.partition_number IS NOT NULL
 """
 
+EMPTY_HANDED: Final = """
+SELECT p.id FROM processes p
+ WHERE p.request_id = (SELECT id FROM requests WHERE name = :request) AND p.state IN ('active', 'staged') AND p.delivered = 0
+"""
+
 WHOLE: Final = """
 SELECT r.name AS request, r.files, r.committed,
        (SELECT count(*) FROM processes p CROSS JOIN ledger l
@@ -192,6 +197,11 @@ def partitions(database: Database, request: str) -> int:
     """Return how many partitions a request was given; 0 where it has none."""
     row = database.one(PARTITIONS, {"request": request})
     return 0 if row is None else int(row["partitions"])
+
+
+def empty_handed(database: Database, request: str) -> set[int]:
+    """Return the live processes of a request that were given nothing yet: they are about to take what is available."""
+    return {int(row["id"]) for row in database.rows(EMPTY_HANDED, {"request": request})}
 
 
 def summary(database: Database, name: str) -> dict[str, Any]:

@@ -157,7 +157,8 @@ class _Run:
         """Start as many workers as there are free slots and files for."""
         if status.available == 0 or time.monotonic() < self._not_before:
             return
-        starting = sum(1 for one in self._ours.values() if one.process_id is None)
+        empty_handed = projects.empty_handed(self._database, status.request) | {None}
+        starting = sum(1 for one in self._ours.values() if one.process_id in empty_handed)
         groups = -(-status.available // self._files_a_worker(status))
         for _ in range(min(self._executor.free(), groups - starting)):
             one = self._spec.process(status.open_project)
