@@ -34,7 +34,7 @@ NAMES: Final = {
 
 NUMBERED: Final = re.compile(r"\b(file|request|project) (\d+)\b")
 
-UNFINISHED: Final = (
+NOTED: Final = (
     (
         "live-processes",
         "processes are at work",
@@ -54,6 +54,13 @@ UNFINISHED: Final = (
         "processes are half reopened: their files count until their objects are gone",
         "`bookkeeper check --repair`, or the same `bookkeeper project reopen` again, goes on",
         "SELECT 'process ' || id || ': ' || reason FROM processes WHERE state = 'revoking' ORDER BY id",
+    ),
+    (
+        "shared-locations",
+        "locations belong to more than one file name: a project over both counts the same data twice",
+        "`bookkeeper file retire` withdraws the name that is one too many",
+        """SELECT x.url || ' is ' || group_concat(f.name, ' and ') FROM locations x JOIN files f ON f.id = x.file_id
+            WHERE f.state = 'current' GROUP BY x.url HAVING count(*) > 1 ORDER BY x.url""",
     ),
 )
 
@@ -117,7 +124,7 @@ def _with_names(connection: sqlite3.Connection, thing: str) -> str:
 
 def unfinished(connection: sqlite3.Connection, *, stamped: bool) -> Iterator[Finding]:
     """Note what is under way."""
-    for code, words, remedy, query in UNFINISHED:
+    for code, words, remedy, query in NOTED:
         yield from about("note", code, words, (str(row[0]) for row in connection.execute(query)), remedy)
     if stamped:
         message = "this catalog is a backup that was not put to use"

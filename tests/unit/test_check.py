@@ -225,6 +225,14 @@ def test_progress_is_told(catalog: Catalog) -> None:
     assert ("destinations", 1, 1) in told
 
 
+def test_one_place_under_two_names_is_a_note(catalog: Catalog) -> None:
+    before = notes(catalog)
+    with raw(catalog) as connection:
+        connection.execute("INSERT INTO locations (file_id, url) SELECT 2, url FROM locations WHERE file_id = 1")
+    assert notes(catalog) - before == {"shared-locations"}
+    assert violations(catalog) == set()
+
+
 def test_an_expired_lease_and_a_half_reopened_process_are_notes(catalog: Catalog) -> None:
     with raw(catalog) as connection:
         connection.execute("UPDATE processes SET lease_until = 1 WHERE id = 6")
