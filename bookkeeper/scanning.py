@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -87,23 +87,24 @@ def scan(
 
 
 def _follow(
-    outcomes: Iterator[_Outcome],
+    outcomes: Generator[_Outcome, None, None],
     locations: _Locations,
     on_progress: Progress | None,
     on_error: OnError | None,
 ) -> Iterator[FileRecord]:
     """Yield the records among the outcomes; tell of errors and progress."""
     size = 0
-    for done, (location, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, BookkeeperError):
-            if on_error is None:
-                raise outcome
-            on_error(location, outcome)
-        else:
-            size += outcome.size
-            yield outcome
-        if on_progress:
-            on_progress(done, locations.total, size)
+    with closing(outcomes):
+        for done, (location, outcome) in enumerate(outcomes, start=1):
+            if isinstance(outcome, BookkeeperError):
+                if on_error is None:
+                    raise outcome
+                on_error(location, outcome)
+            else:
+                size += outcome.size
+                yield outcome
+            if on_progress:
+                on_progress(done, locations.total, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def _checksum(location: str) -> str:
     return str(running)
 
 
-def _in_order(reader: _Reader, locations: Iterable[_Location], threads: int) -> Iterator[_Outcome]:
+def _in_order(reader: _Reader, locations: Iterable[_Location], threads: int) -> Generator[_Outcome, None, None]:
     """Read the files over some threads, a bounded number ahead; yield in the order of the locations."""
     if threads == 1:
         yield from map(reader, locations)
@@ -170,16 +171,15 @@ def _in_order(reader: _Reader, locations: Iterable[_Location], threads: int) -> 
     from concurrent.futures import ThreadPoolExecutor
 
     rest = iter(locations)
-    with ThreadPoolExecutor(threads, thread_name_prefix="scan") as pool:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="scan")
+    try:
         waiting = deque(pool.submit(reader, location) for location in islice(rest, _LOOK_AHEAD * threads))
-        try:
-            while waiting:
-                outcome = waiting.popleft().result()
-                waiting.extend(pool.submit(reader, location) for location in islice(rest, 1))
-                yield outcome
-        finally:  # whoever stops listening does not wait for what was only looked ahead at
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            outcome = waiting.popleft().result()
+            waiting.extend(pool.submit(reader, location) for location in islice(rest, 1))
+            yield outcome
+    finally:  # whoever stops listening does not wait for what was only looked ahead at
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _split(location: str) -> tuple[str, str]:
