@@ -34,11 +34,12 @@ SPOOL_IN_MEMORY: Final = 32 << 20  # bytes
 
 # What runs once a file is bound by position: names would cost a tenth of the time.
 _LAST: Final = "SELECT coalesce(max(id), 0) FROM files"
-_INSERT: Final = f"""
+_INSERT: Final = """
 INSERT INTO files (name, size, checksum, entries, tree, trees, metadata, declared_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, {NOW})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (name) DO NOTHING
 """
+_NOW: Final = f"SELECT {NOW}"
 _INSERTED: Final = "SELECT id FROM files WHERE id > :last ORDER BY id"
 _NAMES_OF_INSERTED: Final = "SELECT name, id FROM files WHERE id > :last"
 _KNOWN: Final = """
@@ -123,13 +124,15 @@ class _Declaration:
         self.changed: dict[str, str] = {}  # the first files that differ, and how
         self.changes = 0
         self.first: int = tx.run(_LAST).fetchone()[0]
+        self.now: tuple[float] = tx.run(_NOW).fetchone()
         self.numbers_of_new: array[int] = array("q")  # record numbers, in the order of the ids
         self.numbers_of_known: dict[int, int] = {}
 
     def take(self, chunk: _Chunk) -> None:
         """Take in a chunk: insert what is new at once, look at the others one by one."""
         last = self.tx.run(_LAST).fetchone()[0]
-        inserted = self.tx.many(_INSERT, [row for row, _ in chunk])
+        now = self.now
+        inserted = self.tx.many(_INSERT, [row + now for row, _ in chunk])
         if inserted == len(chunk):  # then the ids are in the order of the rows
             ids = self.tx.run(_INSERTED, {"last": last})
             self.numbers_of_new.extend(range(self.taken + 1, self.taken + 1 + inserted))

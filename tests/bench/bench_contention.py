@@ -13,7 +13,7 @@ from pathlib import Path
 from catalogs import make_catalog, make_project
 from measure import Row
 
-SECONDS = 4.0
+SECONDS = 8.0
 WORKERS = 16
 ROUNDS = 3
 
