@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +29,7 @@ from bookkeeper.process import DeliveredFile, Process, new_nonce, start
 from bookkeeper.protocol import Fate, Mark, StartProcess
 from bookkeeper.worker import command, inputs, job, payload, report
 from bookkeeper.worker.job import Job, Outcome, OutputSpec
+from bookkeeper.worker.outputs import in_general, is_there
 from bookkeeper.worker.scratch import scratch_folder
 from bookkeeper.worker.steps import OnEvent, Steps
 from bookkeeper.worker.watch import SIGNALS, Interrupted, Watch
@@ -272,32 +272,35 @@ class _Worker:
 
     def _prove(self, outputs: list[Path]) -> list[_Made]:
         """Take the checksums of what the command left, then prove it."""
-        left = [pair for pair in zip(self._job.outputs, outputs, strict=True) if _is_there(*pair)]
+        left = [pair for pair in zip(self._job.outputs, outputs, strict=True) if is_there(*pair)]
         checksums = [self._watch.run(partial(adler32_of, path)) for _, path in left]
         made = []
         for (spec, path), checksum in zip(left, checksums, strict=True):
             try:
                 proof = self._watch.run(partial(self._process.validate, path, spec.validate, spec.expect))
             except ValidationError as error:
-                raise ValidationError(str(error).replace(str(path), f"output {spec.name}")) from error
+                raise ValidationError(in_general(str(error), spec, path)) from error
             made.append(_Made(spec, path, checksum, proof))
         return made
 
     def _store(self, made: _Made) -> None:
-        self._watch.run(
-            lambda: self._process.stage_out(
-                made.path,
-                made.spec.destination,
-                made.spec.name,
-                key=made.spec.key,
-                validate=None,
-                expect=made.spec.expect,
-                adopt=self._job.adopt,
-                checksum=made.checksum,
-                proof=made.proof,
-                on_progress=self._watch.check,
+        try:
+            self._watch.run(
+                lambda: self._process.stage_out(
+                    made.path,
+                    made.spec.destination,
+                    made.spec.name,
+                    key=made.spec.key,
+                    validate=None,
+                    expect=made.spec.expect,
+                    adopt=self._job.adopt,
+                    checksum=made.checksum,
+                    proof=made.proof,
+                    on_progress=self._watch.check,
+                )
             )
-        )
+        except StorageError as error:  # in words that are the same for every process it happens to
+            raise StorageError(in_general(str(error), made.spec, made.path), remedy=error.remedy) from error
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -330,20 +333,3 @@ class _Worker:
                 raise
             became = Fate.COMMITTED
         return self.outcome(job.COMMITTED if became is Fate.COMMITTED else job.ROLLED_BACK, reason)
-
-
-def _is_there(spec: OutputSpec, path: Path) -> bool:
-    """Tell whether the command wrote an output. Raises `ValidationError` where it had to, or wrote something else."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        if spec.optional:
-            return False
-        beside = ", ".join(sorted(entry.name for entry in path.parent.iterdir())[:3]) if path.parent.is_dir() else ""
-        also = f"; beside it lies {beside}" if beside else ""
-        raise ValidationError(
-            f"the command exited 0 and wrote no output {path.name} (its path is {{output}}){also}"
-        ) from None
-    if not stat.S_ISREG(mode):
-        raise ValidationError(f"the output {path.name} is no regular file")
-    return True
