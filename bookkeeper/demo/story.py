@@ -71,6 +71,7 @@ class _Story:
         self._catalog, self._database = scene.catalog, scene.catalog.database
         self._frozen: faults.Happened | None = None
         self._thawed = False
+        self._shown: set[int] = set()
 
     # -- the first run ---------------------------------------------------------------------------------------------
 
@@ -83,7 +84,9 @@ class _Story:
             if kind != faults.DAMAGE or self._scene.damaged:
                 self._show.say(f"  {faults.WORDS[kind]}")
         self._submit()
-        self._table("What was rolled back, and why", self._catalog.sql(ROLLED_BACK))
+        rolled_back = self._catalog.sql(ROLLED_BACK)
+        self._shown = {row["process"] for row in rolled_back}
+        self._table("What was rolled back, and why", rolled_back)
         missing = recovery.top_reasons(self._database, PROJECT, 10)
         self._table(
             "Files that do not count yet",
@@ -137,14 +140,10 @@ class _Story:
         files = project.status().available
         self._show.say(f"`bookkeeper recover {PROJECT}` starts {project.name} with the {files} files that do not count")
         self._submit()
-        again = [row for row in self._catalog.sql(ROLLED_BACK) if self._is_of(row["process"], project.name)]
-        if again:
-            self._table("What was rolled back in the recovery", again)
+        since = [row for row in self._catalog.sql(ROLLED_BACK) if row["process"] not in self._shown]
+        if since:
+            self._table("What was rolled back since", since)
         return project.name
-
-    def _is_of(self, process: int, project: str) -> bool:
-        query = "SELECT 1 FROM process_summary WHERE process_id = ? AND project = ?"
-        return bool(self._catalog.sql(query, (process, project)))
 
     # -- proof -----------------------------------------------------------------------------------------------------
 

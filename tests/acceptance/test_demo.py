@@ -75,7 +75,8 @@ def test_parked_file_is_named_with_its_reason_and_the_way_out(told: Told) -> Non
     (parked,) = result.parked
     assert parked["file"].startswith("zmumu-") and "cannot be read" in parked["reason"]
     assert any(f"project unpark demo {parked['file']}" in line for line in notes.told)
-    reasons = [row["reason"] for row in notes.tables["What was rolled back, and why"]]
+    tables = (notes.tables[title] for title in ("What was rolled back, and why", "What was rolled back since"))
+    reasons = [row["reason"] for table in tables for row in table]
     assert any("SIGSEGV" in reason for reason in reasons)
     assert reasons.count("lease expired") >= 2
     assert any("truncated" in reason for reason in reasons)
