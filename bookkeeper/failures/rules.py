@@ -1,0 +1,156 @@
+"""Rules: which evidence means what. They are data: one set is shipped, the user's own lie above it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from bookkeeper.failures.categories import FailureCategory
+from bookkeeper.failures.patterns import Pattern, exception_pattern
+
+if TYPE_CHECKING:
+    import os
+
+
+class Role(StrEnum):
+    """What a rule says of a line."""
+
+    CAUSE = "cause"  # it may be why
+    CONSEQUENCE = "consequence"  # it follows from something else: any cause beats it
+    DOUBTFUL = "doubtful"  # what else the line says counts half: a warning, a retry
+    NOISE = "noise"  # the line says nothing
+    RECOVERY = "recovery"  # what went wrong before this line was got over: it counts half
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What evidence means. Every condition that is given must hold; of the values of one, any.
+
+    ``text`` are patterns searched in every line; with ``exception`` they must match that exception's own message.
+    ``unless`` are patterns that must not match what was found. ``example`` is a line, or evidence, that it explains.
+    """
+
+    id: str
+    category: FailureCategory = FailureCategory.UNKNOWN
+    remedy: str = ""
+    confidence: float = 0.8
+    role: Role = Role.CAUSE
+    text: tuple[Pattern, ...] = ()
+    unless: tuple[Pattern, ...] = ()
+    exception: tuple[str, ...] = ()
+    exit_code: tuple[range, ...] = ()
+    signal: tuple[str, ...] = ()
+    hold_code: tuple[range, ...] = ()
+    hold_subcode: tuple[range, ...] = ()
+    state: tuple[Pattern, ...] = ()
+    step: tuple[str, ...] = ()
+    example: Any = None
+    mine: bool = field(default=False, compare=False)
+
+    @cached_property
+    def raised(self) -> tuple[Pattern, ...]:
+        """The patterns of lines that name one of its exceptions."""
+        return tuple(map(exception_pattern, self.exception))
+
+    @cached_property
+    def searched(self) -> tuple[Pattern, ...]:
+        """The patterns that decide in which lines this rule is tried."""
+        return self.raised or self.text
+
+
+class Rules:
+    """A set of rules: the user's own above those shipped."""
+
+    def __init__(self, own: Sequence[Mapping[str, Any]] = (), *, below: Sequence[Rule] = (), where: str = "") -> None:
+        from bookkeeper.failures.reading import rules_from
+
+        self._own = [dict(one) for one in own]
+        mine = rules_from(self._own, mine=bool(below), where=where)
+        replaced = {rule.id for rule in mine}
+        self.rules: tuple[Rule, ...] = (*mine, *(rule for rule in below if rule.id not in replaced))
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Return the user's own rules as JSON holds them."""
+        return [dict(one) for one in self._own]
+
+    @classmethod
+    def from_list(cls, own: Sequence[Mapping[str, Any]]) -> Rules:
+        """Return the rules that `as_list` gave, above those shipped. Raises `SpecError`."""
+        return cls(own, below=default_rules().rules)
+
+    @cached_property
+    def by_id(self) -> dict[str, Rule]:
+        """The rules by their id."""
+        return {rule.id: rule for rule in self.rules}
+
+    @cached_property
+    def index(self) -> tuple[tuple[str, tuple[tuple[Pattern, Rule], ...]], ...]:
+        """The patterns that need a text, by that text; those that need none under the empty text."""
+        return _indexed(rule for rule in self.rules if rule.role in (Role.CAUSE, Role.CONSEQUENCE))
+
+    @cached_property
+    def remarks(self) -> dict[Role, tuple[tuple[str, tuple[tuple[Pattern, Rule], ...]], ...]]:
+        """The same for the rules that only say how much a line counts, by role."""
+        roles = (Role.NOISE, Role.DOUBTFUL, Role.RECOVERY)
+        return {role: _indexed(rule for rule in self.rules if rule.role is role) for role in roles}
+
+    @cached_property
+    def _raising(self) -> dict[str, tuple[Rule, ...]]:
+        found: dict[str, tuple[Rule, ...]] = {}
+        for rule in self.rules:
+            for name in rule.exception if rule.role in (Role.CAUSE, Role.CONSEQUENCE) else ():
+                found[name] = (*found.get(name, ()), rule)
+        return found
+
+    def raising(self, names: Iterable[str]) -> list[Rule]:
+        """Return the rules that know an exception by one of these names."""
+        return [rule for name in names for rule in self._raising.get(name, ())]
+
+    @cached_property
+    def structured(self) -> tuple[Rule, ...]:
+        """The rules that need no text at all: codes, signals, states, steps."""
+        return tuple(rule for rule in self.rules if not rule.searched)
+
+
+def _indexed(rules: Iterable[Rule]) -> tuple[tuple[str, tuple[tuple[Pattern, Rule], ...]], ...]:
+    found: dict[str, list[tuple[Pattern, Rule]]] = {}
+    for rule in rules:
+        for pattern in rule.searched:
+            for literal in pattern.literals or ("",):
+                found.setdefault(literal, []).append((pattern, rule))
+    return tuple((literal, tuple(pairs)) for literal, pairs in found.items())
+
+
+@cache
+def default_rules() -> Rules:
+    """Return the rules that are shipped."""
+    from importlib.resources import files
+
+    shipped: list[dict[str, Any]] = []
+    folder = files("bookkeeper.failures").joinpath("shipped")
+    for place in sorted(folder.iterdir(), key=lambda one: one.name):
+        if place.name.endswith(".toml"):
+            shipped += tomllib.loads(place.read_text(encoding="utf-8")).get("rule", [])
+    return Rules(shipped)
+
+
+def load_rules(path: str | os.PathLike[str]) -> Rules:
+    """Read a user's rules, a TOML file, and lay them above those shipped.
+
+    A rule with the id of a shipped one replaces it. Raises `SpecError`, a line for each fault: ``file:line: rule: what``.
+    """
+    from bookkeeper.failures.reading import read_file
+
+    own, where = read_file(path)
+    return Rules(own, below=default_rules().rules, where=where)
+
+
+def compiled(source: str) -> Pattern:
+    """Return a pattern; raises `re.error` where it is no regular expression."""
+    re.compile(source, re.IGNORECASE)
+    return Pattern(source)
