@@ -23,7 +23,8 @@
     ├── Paused                     11   the project is paused
     ├── NothingToDo                12   no file is left for this process
     ├── RolledBack                 13   the process was rolled back in good order
-    └── Unsound                    14   `check` found a broken invariant
+    ├── Unsound                    14   `check` found a broken invariant
+    └── NodeExcluded               15   this node is given nothing for a while
 """
 
 from __future__ import annotations
@@ -173,3 +174,9 @@ class Unsound(BookkeeperError):
     """`check` found a broken invariant: the catalog says two things that cannot both be true."""
 
     exit_code = 14
+
+
+class NodeExcluded(BookkeeperError):
+    """This node is given nothing for a while: too much failed on it, or a person says so."""
+
+    exit_code = 15

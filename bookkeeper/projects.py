@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import socket
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from bookkeeper import datasets
-from bookkeeper.catalog import Database, Tx, check_name
+from bookkeeper.catalog import NOW, Database, Tx, check_name
 from bookkeeper.errors import Conflict, NotFound, UsageError
 from bookkeeper.events import record
 from bookkeeper.ledger import requests
@@ -18,7 +19,7 @@ from bookkeeper.ledger.requests import Application, ProjectRow, Rules
 
 EXISTING: Final = """
 SELECT j.id, j.recovers, j.application_family, j.application_name, j.application_version, r.snapshot_id, d.name,
-       r.partition_by, r.partition_size, r.max_attempts, r.files_per_process, r.lease, r.max_wall, r.output_required, r.id
+       r.partition_by, r.partition_size, r.max_attempts, r.files_per_process, r.lease, r.max_wall, r.output_required, r.policy, r.id
   FROM projects j JOIN requests r ON r.id = j.request_id
   JOIN snapshots s ON s.id = r.snapshot_id JOIN datasets d ON d.id = s.dataset_id
  WHERE j.name = :name
@@ -26,11 +27,11 @@ SELECT j.id, j.recovers, j.application_family, j.application_name, j.application
 
 NEW_RULES: Final = """
 UPDATE requests SET max_attempts = :max_attempts, files_per_process = :files_per_process, lease = :lease,
-       max_wall = :max_wall, output_required = :output_required
+       max_wall = :max_wall, output_required = :output_required, policy = :policy
  WHERE id = :request
 """
 
-CHANGEABLE: Final = ("max_attempts", "files_per_process", "lease", "max_wall", "output_required")
+CHANGEABLE: Final = ("max_attempts", "files_per_process", "lease", "max_wall", "output_required", "policy")
 """The rules that a project may be given anew."""
 
 NOT_IN_SNAPSHOT: Final = "SELECT 1 FROM snapshot_files WHERE snapshot_id = :snapshot AND file_id = :file"
@@ -49,12 +50,20 @@ SELECT p.id FROM processes p
  WHERE p.request_id = (SELECT id FROM requests WHERE name = :request) AND p.state IN ('active', 'staged') AND p.delivered = 0
 """
 
-WHOLE: Final = """
+WHOLE: Final = f"""
 SELECT r.name AS request, r.files, r.committed,
        (SELECT count(*) FROM processes p CROSS JOIN ledger l
          WHERE p.request_id = r.id AND p.state IN ('active', 'staged') AND l.process_id = p.id AND l.state = 'held') AS held,
        (SELECT count(*) FROM projects j CROSS JOIN ledger l
          WHERE j.request_id = r.id AND l.project_id = j.id AND l.state = 'parked') AS parked,
+       (SELECT count(*) FROM projects j CROSS JOIN ledger l
+         WHERE j.request_id = r.id AND j.state <> 'ended' AND l.project_id = j.id AND l.state = 'available'
+           AND l.not_before > {NOW}) AS delayed,
+       (SELECT min(l.not_before) FROM projects j CROSS JOIN ledger l
+         WHERE j.request_id = r.id AND j.state <> 'ended' AND l.project_id = j.id AND l.state = 'available'
+           AND l.not_before > {NOW}) AS next_at,
+       (SELECT j.rest_until FROM projects j
+         WHERE j.request_id = r.id AND j.state = 'open' AND j.rest_until > {NOW}) AS rest_until,
        (SELECT count(*) FROM outputs o WHERE o.request_id = r.id AND o.state = 'committed') AS unpublished,
        (SELECT count(*) FROM processes p WHERE p.request_id = r.id AND p.state IN ('active', 'staged')) AS live,
        (SELECT sum(j.commits) FROM projects j WHERE j.request_id = r.id) AS commits,
@@ -83,6 +92,8 @@ class RequestStatus:
     """A whole request in numbers: constant work, however many files it has.
 
     Times are UTC epoch seconds; ``unpublished`` counts outputs that count and were not yet seen under their final names.
+    ``delayed`` of the available files wait for their next try, the first of them until ``next_at``; until ``rest_until``
+    nothing is delivered at all.
     """
 
     request: str
@@ -90,6 +101,9 @@ class RequestStatus:
     committed: int
     held: int
     parked: int
+    delayed: int
+    next_at: float | None
+    rest_until: float | None
     unpublished: int
     live: int
     commits: int
@@ -102,7 +116,7 @@ class RequestStatus:
 
     @property
     def available(self) -> int:
-        """Files that wait for a process."""
+        """Files that wait for a process, now or later."""
         return self.files - self.committed - self.held - self.parked
 
     @property
@@ -148,14 +162,10 @@ def start(
             record(tx, "project.started", {"dataset": dataset, **asdict(rules)}, project=project)
             return StartedProject(name, True, snapshot.files, 0)
         _check_same(row, name, dataset, (family, program, version), rules)
-        stored = dict(zip(CHANGEABLE, row[9:14], strict=True))
-        tx.run(
-            NEW_RULES,
-            {
-                "request": row[14],
-                **{rule: stored[rule] if rule in unsaid else getattr(rules, rule) for rule in CHANGEABLE},
-            },
-        )
+        stored = dict(zip(CHANGEABLE, row[9:15], strict=True))
+        given = {**asdict(rules), "policy": None if rules.policy is None else json.dumps(rules.policy)}
+        kept = {rule: stored[rule] if rule in unsaid else given[rule] for rule in CHANGEABLE}
+        tx.run(NEW_RULES, {"request": row[15], **kept})
     found = database.one("SELECT files FROM snapshots WHERE id = :id", {"id": row[5]}) or {"files": 0}
     return StartedProject(name, False, found["files"], datasets.grown_since(database, dataset, row[5]))
 
@@ -244,7 +254,7 @@ def pause(database: Database, name: str, reason: str) -> None:
 
 
 def resume(database: Database, name: str) -> bool:
-    """Let a paused project go on; tell whether it was paused."""
+    """Let a project that is paused or rests go on, at once; tell whether it did."""
     with database.transaction(durable=True) as tx:
         return requests.resume(tx, requests.find(tx, name))
 
@@ -261,6 +271,14 @@ def park(database: Database, name: str, files: Sequence[str], reason: str) -> in
         raise UsageError("parking needs a reason", remedy="--reason tells those who come later why")
     with database.transaction(durable=True) as tx:
         return requests.park(tx, _find(tx, name), files, reason.strip())
+
+
+def hold_back(database: Database, name: str, files: Sequence[str], seconds: float, reason: str) -> int:
+    """Deliver files not before some seconds from now; return how many of them waited for a process."""
+    if not seconds > 0:
+        raise UsageError(f"files are held back for some time, not {seconds} s")
+    with database.transaction(durable=True) as tx:
+        return requests.hold_back(tx, _find(tx, name), files, seconds, reason)
 
 
 def unpark(database: Database, name: str, files: Sequence[str] | None, *, repin: bool = False) -> int:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from bookkeeper.failures.evidence import Evidence
+
 
 class Status(StrEnum):
     """Why `Ledger.next_files` gave what it gave."""
@@ -27,6 +29,8 @@ class Status(StrEnum):
     """others hold files and may give some back; wait only while holding nothing"""
     EXHAUSTED = "exhausted"
     """no file of the request is available or held by another"""
+    EXCLUDED = "excluded"
+    """the process's node is given nothing for a while: commit what it has"""
 
 
 class Fate(StrEnum):
@@ -115,12 +119,13 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The answer to `Ledger.next_files`. ``project_state`` tells why nothing comes from a project not open."""
+    """The answer to `Ledger.next_files`. ``project_state`` and ``reason`` tell why nothing comes."""
 
     files: tuple[FileInfo, ...]
     status: Status
     partition: int | None = None
     project_state: str = "open"
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +192,8 @@ class Ledger(Protocol):
     def start_process(self, start: StartProcess) -> Started:
         """Open a transaction; the same nonce again gets the same answer. Durable before it is answered.
 
-        Raises `NotFound` (project), `Paused`, `NotAllowed` (ended, no such partition), `Fenced` (a process of
-        this nonce was rolled back).
+        Raises `NotFound` (project), `Paused`, `NotAllowed` (ended, no such partition), `NodeExcluded`, `Fenced` (a
+        process of this nonce was rolled back).
         """
         ...
 
@@ -226,11 +231,13 @@ class Ledger(Protocol):
         step: str | None = None,
         counted: bool = True,
         marks: Sequence[FileMark] = (),
+        evidence: Evidence | None = None,
     ) -> Fate:
         """Give everything back; return what the process is now: rolled back, or committed earlier. Durable.
 
         ``step`` is the failed step, where the job knows it; ``counted=False`` says that nothing failed (an
-        interruption, an operator); ``marks`` are what the job knows of single files.
+        interruption, an operator); ``marks`` are what the job knows of single files. What follows from the failure is
+        decided by its ``evidence``; without any, by the reason and the step.
         """
         ...
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bookkeeper.catalog import NOW, Tx
-from bookkeeper.ledger.giveback import Ended, charge, release
-from bookkeeper.ledger.guards import GuardFailed, fate, refuse, who
+from bookkeeper.ledger.giveback import charge, release
+from bookkeeper.ledger.guards import GuardFailed, fate, refuse, tell_complete, who
 from bookkeeper.ledger.outputs import outputs_of
 from bookkeeper.protocol import Fate, FileMark, Manifest, Mark, OutputRecord, ProcessKey, StoredOutput
+from bookkeeper.retries import Ended, Ruling
 
 STAGE: Final = f"""
 UPDATE processes SET state = 'staged', lease_until = {NOW} + lease
@@ -27,7 +28,7 @@ COMMIT: Final = f"""
 UPDATE processes SET state = 'committed', ended_at = {NOW}, no_output = :no_output
  WHERE id = :id AND token = :token AND state IN ('active', 'staged')
 RETURNING id, request_id, project_id, delivered, partition_number,
-          (SELECT max_attempts FROM requests WHERE requests.id = processes.request_id),
+          (SELECT max_attempts FROM requests WHERE requests.id = processes.request_id), node, started_at,
           (SELECT output_required FROM requests WHERE requests.id = processes.request_id),
           (SELECT count(*) FROM outputs WHERE outputs.process_id = processes.id AND outputs.state = 'staged')
 """
@@ -76,8 +77,9 @@ UPDATE outputs SET state = 'committed', entries = COALESCE(:entries, entries), u
 
 REQUEST_TOTAL: Final = "UPDATE requests SET committed = committed + :count WHERE id = :request"
 
-PROJECT_TOTAL: Final = """
-UPDATE projects SET committed = committed + :count, commits = commits + 1, uncharged = 0 WHERE id = :project
+PROJECT_TOTAL: Final = f"""
+UPDATE projects SET committed = committed + :count, commits = commits + 1, rests = 0, last_commit_at = {NOW}
+ WHERE id = :project
 """
 
 
@@ -103,8 +105,8 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
         if fate(tx, key)[0] is not Fate.COMMITTED:
             refuse(tx, key, "commit")
         return outputs_of(tx, key.id)
-    ended = Ended(*row[:6])
-    output_required, staged = row[6], row[7]
+    ended = Ended(*row[:8])
+    output_required, staged = row[8:]
     _check_outputs(manifest, output_required=bool(output_required))
     consumed = _decide(tx, ended, manifest)
     committed = tx.run(LEDGER, {"id": ended.id}).rowcount if consumed else 0
@@ -113,14 +115,17 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
     if ended.partition is not None and ended.delivered:
         _check_whole(tx, ended, consumed)
     if consumed < ended.delivered:
-        charge(tx, ended, opened=False)
-        release(tx, ended, "")
+        left_out = Ruling(strikes=ended.max_attempts)
+        charge(tx, ended, left_out)
+        release(tx, ended, "", left_out)
     if staged:
         _commit_staged(tx, ended.id, manifest.outputs, staged)
     else:
         _insert(tx, ended.id, ended.request, manifest.outputs, "committed")
     tx.run(REQUEST_TOTAL, {"request": ended.request, "count": consumed})
     tx.run(PROJECT_TOTAL, {"project": ended.project, "count": consumed})
+    if not manifest.outputs:
+        tell_complete(tx, ended.request, ended.project, ended.id)
     return outputs_of(tx, ended.id)
 
 

@@ -7,6 +7,7 @@ the same list. A process that was rolled back meets its guard and is `Fenced`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bookkeeper.catalog import NOW, Tx
@@ -15,18 +16,25 @@ from bookkeeper.events import record
 from bookkeeper.ledger.guards import ANY_OVERDUE, refuse, who
 from bookkeeper.protocol import Delivered, FileInfo, FileMark, Mark, ProcessKey, Status
 
+ELSEWHERE: Final = 60
+"""Seconds that a file which failed on a node is left to other nodes, while there are any: two nodes know more than one."""
+
 GUARD: Final = f"""
 UPDATE processes SET lease_until = {NOW} + lease, graced = false
  WHERE id = :id AND token = :token AND state = 'active'
 RETURNING request_id, project_id, partition_number, files_per_process, group_limit, delivered, last_seq,
-          (SELECT state FROM projects WHERE projects.id = processes.project_id),
-          (SELECT partition_by FROM requests WHERE requests.id = processes.request_id)
+          (SELECT CASE WHEN rest_until > {NOW} AND state = 'open' THEN 'resting' ELSE state END
+             FROM projects WHERE projects.id = processes.project_id),
+          (SELECT partition_by FROM requests WHERE requests.id = processes.request_id),
+          EXISTS (SELECT 1 FROM ledger WHERE project_id = processes.project_id AND state = 'available'
+                     AND not_before > 0 AND not_before <= {NOW}),
+          (SELECT reason FROM excluded_nodes x WHERE x.node = processes.node AND x.until > {NOW}), node
 """
 
-_FILE = """l.file_id, l.attempts, l.solo, l.version, f.version, f.state, f.name, f.size, f.checksum, f.entries, f.tree,
+_FILE = """l.file_id, l.attempts + l.setbacks, l.solo, l.version, f.version, f.state, f.name, f.size, f.checksum, f.entries, f.tree,
        (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)"""
 
-_PINNED = """l.file_id, l.attempts, l.solo, l.version, f.version, f.state, f.name, COALESCE(v.size, f.size),
+_PINNED = """l.file_id, l.attempts + l.setbacks, l.solo, l.version, f.version, f.state, f.name, COALESCE(v.size, f.size),
        CASE WHEN v.file_id IS NULL THEN f.checksum ELSE v.checksum END,
        CASE WHEN v.file_id IS NULL THEN f.entries ELSE v.entries END, f.tree,
        (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)"""
@@ -35,17 +43,24 @@ _PINNED = """l.file_id, l.attempts, l.solo, l.version, f.version, f.state, f.nam
 CANDIDATES: Final = f"""
 SELECT {_FILE}
   FROM ledger l CROSS JOIN files f
- WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available'
+ WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available' AND l.not_before = 0
  ORDER BY l.attempts, l.partition_number, l.file_id
  LIMIT :limit
 """
 
+RIPEN: Final = f"""
+UPDATE ledger SET not_before = 0
+ WHERE project_id = :project AND state = 'available' AND not_before > 0 AND not_before <= {NOW}
+"""
+
 NEXT_PARTITION: Final = """
 SELECT partition_number FROM ledger
- WHERE project_id = :project AND state = 'available'
+ WHERE project_id = :project AND state = 'available' AND not_before = 0
  ORDER BY attempts, partition_number
  LIMIT 1
 """
+
+ANY_LEFT: Final = "SELECT 1 FROM ledger WHERE project_id = :project AND state = 'available' LIMIT 1"
 
 OF_PARTITION: Final = f"""
 SELECT {_FILE}, l.state
@@ -70,6 +85,23 @@ SELECT {_PINNED}, d.state, d.entries_read, d.bytes_read, d.reason, d.changed
  WHERE d.process_id = :id AND p.id = d.process_id AND l.request_id = p.request_id AND l.file_id = d.file_id
    AND f.id = d.file_id
  ORDER BY d.seq, d.attempt, d.file_id
+"""
+
+FAILED_HERE: Final = f"""
+SELECT l.file_id FROM ledger l CROSS JOIN processes p
+ WHERE l.request_id = :request AND l.file_id = :file AND p.id = l.process_id AND p.node = :node
+   AND p.ended_at > {NOW} - {ELSEWHERE}
+   AND EXISTS (SELECT 1 FROM processes o WHERE o.request_id = :request AND o.state IN ('active', 'staged') AND o.node <> :node)
+"""
+
+NOT_FAILED_HERE: Final = f"""
+SELECT {_FILE}
+  FROM ledger l CROSS JOIN files f
+ WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available' AND l.not_before = 0
+   AND NOT EXISTS (SELECT 1 FROM processes p
+                    WHERE p.id = l.process_id AND p.node = :node AND p.ended_at > {NOW} - {ELSEWHERE})
+ ORDER BY l.attempts, l.partition_number, l.file_id
+ LIMIT :limit
 """
 
 TAKE: Final = """
@@ -123,8 +155,9 @@ def next_files(
 ) -> Delivered | None:
     """Record what is done and hand out up to ``limit`` more files; a partition comes whole.
 
-    Files with fewer charged attempts come first; a file with ``n`` of them comes with at most
-    ``ceil(files_per_process / 2**n) - 1`` companions in its whole process. A ``seq`` that was answered takes nothing
+    Files with fewer charged attempts come first; a file with ``n`` failures behind it, charged or not, comes with at most
+    ``ceil(files_per_process / 2**n) - 1`` companions in its whole process. A file whose time has not come waits, and so
+    do all while the project rests. A ``seq`` that was answered takes nothing
     more, even if the answer was empty: whoever asked has gone on. None, unless ``swept``, where there are no files now
     and overdue processes may hold some: roll them back and ask again.
     """
@@ -133,7 +166,11 @@ def next_files(
     row = tx.run(GUARD, who(key)).fetchone()
     if row is None:
         refuse(tx, key, "take files")
-    request, project, partition, files_per_process, group_limit, delivered, last_seq, project_state, partition_by = row
+    request, project, partition, files_per_process, group_limit, delivered, last_seq, project_state, partition_by = row[
+        :9
+    ]
+    ripe, excluded, node = row[9:]
+    why = ""
     if done:
         _mark_all(tx, key, done, partition_by is not None)
     if seq <= last_seq:
@@ -142,12 +179,19 @@ def next_files(
             return Delivered(tuple(_info(found) for found in again), Status.FILES, partition, project_state)
     group: list[Any] = []
     smallest, chosen = group_limit, partition
-    if project_state != "open":
+    if ripe:
+        tx.run(RIPEN, {"project": project})
+    if excluded is not None:
+        status, why = Status.EXCLUDED, f"node {node} is excluded: {excluded}"
+    elif project_state == "resting":
+        status, why, project_state = Status.NONE_NOW, "the project rests after failures", "open"
+    elif project_state != "open":
         status = Status.EXHAUSTED if project_state == "ended" else Status.NONE_NOW
     elif partition_by is not None:
         chosen, group, status = _partition(tx, request, project, partition, delivered)
     else:
-        group, smallest, status = _group(tx, request, project, limit, files_per_process, group_limit, delivered)
+        room = _Room(request, project, node, limit, files_per_process, group_limit, delivered)
+        group, smallest, status = _group(tx, room)
     if group and seq <= last_seq:
         group, status = [], Status.NONE_NOW
     if not group:
@@ -157,7 +201,7 @@ def next_files(
             if not _some_are_left(tx, request, project, key.id):
                 status = Status.EXHAUSTED
         tx.run(SEEN, {"id": key.id, "seq": seq})
-        return Delivered((), status, partition, project_state)
+        return Delivered((), status, partition, project_state, why)
     tx.many(TAKE, [{"id": key.id, "request": request, "file": found[0]} for found in group])
     tx.many(DELIVER, [{"id": key.id, "file": found[0], "seq": seq, "attempt": found[1] + 1} for found in group])
     tx.run(
@@ -167,30 +211,56 @@ def next_files(
     return Delivered(tuple(_info(found) for found in group), Status.FILES, chosen, project_state)
 
 
-def _group(
-    tx: Tx, request: int, project: int, limit: int, files_per_process: int, group_limit: int, delivered: int
-) -> tuple[list[Any], int, Status]:
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Who asks for files, and how many it may have."""
+
+    request: int
+    project: int
+    node: str | None
+    limit: int
+    files_per_process: int
+    group_limit: int
+    delivered: int
+
+    @property
+    def smallest(self) -> int:
+        return min(self.files_per_process, self.group_limit)
+
+
+def _group(tx: Tx, room: _Room) -> tuple[list[Any], int, Status]:
     """Choose files in order until the smallest limit among them is reached: (rows, that limit, why none)."""
-    smallest = min(files_per_process, group_limit)
-    room = smallest - delivered
-    if room <= 0:
+    smallest = room.smallest
+    if smallest <= room.delivered:
         return [], smallest, Status.FULL
     while True:
-        candidates = tx.run(CANDIDATES, {"project": project, "limit": min(limit, room)}).fetchall()
+        candidates = _candidates(tx, room)
         stale = [found for found in candidates if _stale(found)]
         if not stale:
             break
         for found in stale:
-            _park_stale(tx, request, project, found)
+            _park_stale(tx, room.request, room.project, found)
     group: list[Any] = []
     for found in candidates:
-        attempts, solo = found[1], found[2]
-        own = 1 if solo else max(1, -(-files_per_process >> attempts))
-        if delivered + len(group) + 1 > min(smallest, own):
+        failures, solo = found[1], found[2]
+        own = 1 if solo else max(1, -(-room.files_per_process >> failures))
+        if room.delivered + len(group) + 1 > min(smallest, own):
             break
         smallest = min(smallest, own)
         group.append(found)
     return group, smallest, Status.FULL if candidates else Status.NONE_NOW
+
+
+def _candidates(tx: Tx, room: _Room) -> list[Any]:
+    """Return the next files in order; those that just failed on this node are left to others, while there are others."""
+    asked = {"project": room.project, "limit": min(room.limit, room.smallest - room.delivered)}
+    found = tx.run(CANDIDATES, asked).fetchall()
+    if room.node is None or not any(one[1] for one in found):
+        return found
+    here = {"request": room.request, "node": room.node}
+    if not any(one[1] and tx.run(FAILED_HERE, {**here, "file": one[0]}).fetchone() for one in found):
+        return found
+    return tx.run(NOT_FAILED_HERE, {**asked, "node": room.node}).fetchall()
 
 
 def _partition(
@@ -238,7 +308,7 @@ def _some_are_left(tx: Tx, request: int, project: int, process: int) -> bool:
     """Tell whether a row of the request is available, or held by another process."""
     return bool(
         tx.run(OTHERS_HOLD, {"request": request, "id": process}).fetchone()
-        or tx.run(NEXT_PARTITION, {"project": project}).fetchone()
+        or tx.run(ANY_LEFT, {"project": project}).fetchone()
     )
 
 

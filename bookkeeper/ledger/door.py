@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from bookkeeper import events
+from bookkeeper import events, retries
 from bookkeeper.catalog import Database
 from bookkeeper.errors import RolledBack
+from bookkeeper.failures.evidence import Evidence
 from bookkeeper.ledger import commit, deliver, giveback, guards, outputs, start
 from bookkeeper.protocol import (
     Delivered,
@@ -58,7 +59,7 @@ class SqlLedger:
             lease = giveback.heartbeat(tx, key)
         if lease is None:
             with self._database.transaction(durable=True) as tx:
-                giveback.expire(tx, key.id)
+                giveback.expire(tx, key.id, retries.judge())
             with self._database.transaction() as tx:
                 guards.refuse(tx, key, "renew its lease")
         return lease
@@ -88,10 +89,12 @@ class SqlLedger:
         step: str | None = None,
         counted: bool = True,
         marks: Sequence[FileMark] = (),
+        evidence: Evidence | None = None,
     ) -> Fate:
         """See `Ledger.roll_back`."""
+        judge = retries.judge(evidence or Evidence(message=reason, step=step)) if counted else retries.nobody_failed
         with self._database.transaction(durable=True) as tx:
-            return giveback.roll_back(tx, key, reason, step=step, counted=counted, marks=marks)
+            return giveback.roll_back(tx, key, reason, judge=judge, marks=marks)
 
     def published(self, key: ProcessKey, output_ids: Sequence[int]) -> None:
         """See `Ledger.published`."""
@@ -170,7 +173,7 @@ def sweep(database: Database, *, grace: bool = True) -> int:
     expired = 0
     for process in doomed:
         with database.transaction(durable=True) as tx:
-            expired += giveback.expire(tx, process)
+            expired += giveback.expire(tx, process, retries.judge())
     return expired
 
 

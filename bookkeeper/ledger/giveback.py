@@ -7,7 +7,6 @@ over and every later call of its job is `Fenced`. Rolling back twice changes not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from bookkeeper.catalog import NOW, Tx
@@ -15,21 +14,16 @@ from bookkeeper.errors import Fenced, UsageError
 from bookkeeper.events import record
 from bookkeeper.ledger.deliver import CLOSED, CONSUMED, OPENED
 from bookkeeper.ledger.guards import fate, move_share, refuse, target_project, who
+from bookkeeper.ledger.nodes import exclude
 from bookkeeper.protocol import Fate, FileMark, Mark, ProcessKey
-from bookkeeper_schema.states import Step
-
-BRAKE: Final = 3
-"""Uncharged failures in a row that pause a project: the fault is not in the files."""
-
-UNCHARGED_STEPS: Final = (Step.STAGE_EXECUTABLE, Step.OUTPUT_STORAGE)
-"""Steps whose failure says nothing about the files."""
+from bookkeeper.retries import Ended, Judge, Ruling, nobody_failed
 
 GRACE_FROM: Final = 10
 """Live processes from which on a mass expiry is taken for an outage."""
 
 _ENDED = """
 RETURNING id, request_id, project_id, delivered, partition_number,
-          (SELECT max_attempts FROM requests WHERE requests.id = processes.request_id)
+          (SELECT max_attempts FROM requests WHERE requests.id = processes.request_id), node, started_at
 """
 
 ROLL_BACK: Final = f"""
@@ -73,6 +67,8 @@ CHARGE_OPENED: Final = """
 UPDATE deliveries SET charged = true WHERE process_id = :id AND NOT charged AND opened_at IS NOT NULL
 """
 
+CHARGE_ONE: Final = "UPDATE deliveries SET charged = true WHERE process_id = :id AND file_id = :file AND NOT charged"
+
 CHARGE_ALL: Final = "UPDATE deliveries SET charged = true WHERE process_id = :id AND NOT charged"
 
 _CHARGED = """
@@ -104,12 +100,25 @@ UPDATE ledger SET state = 'parked', attempts = attempts + 1, alone = alone + 1, 
 PARK_TIRED: Final = f"""
 UPDATE ledger SET state = 'parked', attempts = attempts + 1, alone = alone + 1,
        reason = 'parked after ' || (attempts + 1) || ' attempts: ' || {_OWN_REASON}
-{_CHARGED} AND alone + 1 >= :max_attempts
+{_CHARGED} AND alone + 1 >= :strikes
+"""
+
+PARK_SET_BACK: Final = """
+UPDATE ledger SET state = 'parked', setbacks = setbacks + 1,
+       reason = 'parked after ' || (setbacks + 1) || ' failures that are not its own: ' || :reason
+ WHERE process_id = :id AND state = 'held' AND setbacks + 1 > :cap
 """
 
 FREE_CHARGED: Final = f"""
-UPDATE ledger SET state = 'available', attempts = attempts + 1, alone = alone + :alone, solo = false, project_id = :target
+UPDATE ledger SET state = 'available', attempts = attempts + 1, alone = alone + :alone, solo = :suspected,
+       project_id = :target
 {_CHARGED}
+"""
+
+FREE_SET_BACK: Final = f"""
+UPDATE ledger SET state = 'available', project_id = :target, setbacks = setbacks + 1,
+       solo = solo OR setbacks + 1 > :cap, not_before = CASE WHEN :delay > 0 THEN {NOW} + :delay ELSE 0 END
+ WHERE process_id = :id AND state = 'held'
 """
 
 FREE_REST: Final = """
@@ -119,30 +128,15 @@ UPDATE ledger SET state = 'available', project_id = :target
 
 DISCARD: Final = "UPDATE outputs SET state = 'discarded' WHERE process_id = :id AND state = 'staged'"
 
-ROLLED_BACK: Final = """
-UPDATE projects SET rollbacks = rollbacks + 1,
-       uncharged = CASE WHEN :verdict = 'charged' THEN 0 WHEN :verdict = 'uncharged' THEN uncharged + 1 ELSE uncharged END
- WHERE id = :project RETURNING uncharged, state
-"""
+ROLLED_BACK: Final = "UPDATE projects SET rollbacks = rollbacks + 1 WHERE id = :project"
 
 PAUSE: Final = "UPDATE projects SET state = 'paused', reason = :reason WHERE id = :project AND state = 'open'"
 
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A process that just left the live states, and what its files go back by."""
-
-    id: int
-    request: int
-    project: int
-    delivered: int
-    partition: int | None
-    max_attempts: int
-
-    @property
-    def alone(self) -> bool:
-        """Whether its failure points at one file, or at one partition."""
-        return self.delivered == 1 or self.partition is not None
+REST: Final = f"""
+UPDATE projects SET rest_until = {NOW} + :seconds, rests = rests + 1
+ WHERE id = :project AND state = 'open' AND COALESCE(rest_until, 0) <= {NOW}
+RETURNING rest_until
+"""
 
 
 def roll_back(
@@ -150,20 +144,17 @@ def roll_back(
     key: ProcessKey,
     reason: str,
     *,
-    step: str | None = None,
-    counted: bool = True,
+    judge: Judge = nobody_failed,
     marks: Sequence[FileMark] = (),
 ) -> Fate:
-    """Give everything back; return what the process is now: rolled back, or committed earlier."""
+    """Give everything back, as the judge rules; return what the process is now: rolled back, or committed earlier."""
     row = tx.run(ROLL_BACK, {**who(key), "reason": reason or "no reason given"}).fetchone()
     if row is None:
         became, _ = fate(tx, key)
         return became
     ended = Ended(*row)
     _last_words(tx, ended, marks)
-    if counted and step is None:
-        counted = ended.delivered > 0  # it found nothing to do, which is no failure
-    give_back(tx, ended, reason, charge_opened=step not in UNCHARGED_STEPS and counted, counted=counted)
+    give_back(tx, ended, reason, judge(tx, ended))
     return Fate.ROLLED_BACK
 
 
@@ -172,18 +163,18 @@ def fence(tx: Tx, process: int, reason: str) -> bool:
     row = tx.run(FENCE, {"id": process, "reason": reason}).fetchone()
     if row is None:
         return False
-    give_back(tx, Ended(*row), reason, charge_opened=False, counted=False)
+    give_back(tx, Ended(*row), reason, Ruling(failed=False))
     return True
 
 
-def expire(tx: Tx, process: int) -> bool:
+def expire(tx: Tx, process: int, judge: Judge) -> bool:
     """Roll back a process whose lease or `max_wall` has passed, tested again inside the UPDATE; tell whether it had."""
     row = tx.run(EXPIRE, {"id": process}).fetchone()
     if row is None:
         return False
     ended = Ended(*row)
     reason = tx.run("SELECT reason FROM processes WHERE id = :id", {"id": process}).fetchone()[0]
-    give_back(tx, ended, reason, charge_opened=True, counted=ended.delivered > 0)
+    give_back(tx, ended, reason, judge(tx, ended) if ended.delivered else nobody_failed(tx, ended))
     return True
 
 
@@ -218,28 +209,27 @@ def heartbeat(tx: Tx, key: ProcessKey) -> float | None:
     return None
 
 
-def give_back(tx: Tx, ended: Ended, reason: str, *, charge_opened: bool, counted: bool) -> None:
+def give_back(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
     """Free or park what the process held, charge what is to be charged, discard its staged outputs."""
-    charged = charge(tx, ended, opened=charge_opened)
-    if counted:
-        _count_failure(tx, ended, reason, charged)
-    else:
-        tx.run(ROLLED_BACK, {"project": ended.project, "verdict": "neither"})
-    release(tx, ended, reason)
+    charge(tx, ended, ruling)
+    tx.run(ROLLED_BACK, {"project": ended.project})
+    release(tx, ended, reason, ruling)
     tx.run(DISCARD, {"id": ended.id})
+    _halt(tx, ended, ruling)
 
 
-def charge(tx: Tx, ended: Ended, *, opened: bool) -> int:
-    """Charge the deliveries that failed; return how many. A partition is charged whole or not at all."""
+def charge(tx: Tx, ended: Ended, ruling: Ruling) -> None:
+    """Charge the deliveries that the job closed, and those that the ruling blames. A partition is charged whole."""
     charged = tx.run(CHARGE_CLOSED, {"id": ended.id}).rowcount
-    if opened:
+    if ruling.suspects:
+        tx.many(CHARGE_ONE, [{"id": ended.id, "file": file} for file in ruling.suspects])
+    elif ruling.strike:
         charged += tx.run(CHARGE_OPENED, {"id": ended.id}).rowcount
     if charged and ended.partition is not None:
-        charged += tx.run(CHARGE_ALL, {"id": ended.id}).rowcount
-    return charged
+        tx.run(CHARGE_ALL, {"id": ended.id})
 
 
-def release(tx: Tx, ended: Ended, reason: str) -> None:
+def release(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
     """Let go of every row the process still holds: free ones go to the request's open project, tired ones are parked."""
     rule = {"id": ended.id}
     changed = tx.run(ANY_CHANGED, rule).fetchone()
@@ -250,23 +240,41 @@ def release(tx: Tx, ended: Ended, reason: str) -> None:
             tx.run(PARK_CHANGED, rule)
         record(tx, "file.parked", {"file": changed[0], "reason": changed[1]}, project=ended.project, process=ended.id)
     if ended.alone:
-        parked = tx.run(PARK_TIRED, {**rule, "reason": reason, "max_attempts": ended.max_attempts}).rowcount
-        if parked:
-            record(tx, "files.parked", {"count": parked, "reason": reason}, project=ended.project, process=ended.id)
+        _park_tired(tx, ended, reason, ruling)
     target = target_project(tx, ended.request, ended.project)
-    freed = tx.run(FREE_CHARGED, {**rule, "alone": int(ended.alone), "target": target}).rowcount
-    freed += tx.run(FREE_REST, {**rule, "target": target}).rowcount
+    strike = {"alone": int(ended.alone), "suspected": bool(ruling.suspects)}
+    freed = tx.run(FREE_CHARGED, {**rule, **strike, "target": target}).rowcount
+    if ruling.setback:
+        freed += tx.run(FREE_SET_BACK, {**rule, "cap": ruling.cap, "delay": ruling.delay, "target": target}).rowcount
+    else:
+        freed += tx.run(FREE_REST, {**rule, "target": target}).rowcount
     move_share(tx, origin=ended.project, target=target, count=freed)
 
 
-def _count_failure(tx: Tx, ended: Ended, reason: str, charged: int) -> None:
-    """Brake the project when failures in a row say nothing about the files."""
-    verdict = "charged" if charged else "uncharged"
-    in_a_row, state = tx.run(ROLLED_BACK, {"project": ended.project, "verdict": verdict}).fetchone()
-    if verdict == "uncharged" and in_a_row >= BRAKE and state == "open":
-        why = f"{in_a_row} failures in a row that are not the files': {reason}"
-        tx.run(PAUSE, {"project": ended.project, "reason": why})
-        record(tx, "project.paused", {"reason": why}, project=ended.project, process=ended.id)
+def _park_tired(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
+    """Park the file or the partition that was alone and has had its chances."""
+    rule = {"id": ended.id, "reason": reason}
+    parked = tx.run(PARK_TIRED, {**rule, "strikes": ruling.strikes}).rowcount
+    if ruling.setback and not parked:
+        parked = tx.run(PARK_SET_BACK, {**rule, "cap": ruling.cap}).rowcount
+    if parked:
+        record(tx, "files.parked", {"count": parked, "reason": reason}, project=ended.project, process=ended.id)
+
+
+def _halt(tx: Tx, ended: Ended, ruling: Ruling) -> None:
+    """Pause the project, let it rest, or exclude the node, as the ruling says."""
+    if ruling.brake and tx.run(PAUSE, {"project": ended.project, "reason": ruling.brake}).rowcount:
+        body = {"reason": ruling.brake, "brake": True}
+        record(tx, "project.paused", body, project=ended.project, process=ended.id)
+    if ruling.rest:
+        seconds, why = ruling.rest
+        row = tx.run(REST, {"project": ended.project, "seconds": seconds}).fetchone()
+        if row is not None:
+            body = {"until": row[0], "seconds": round(seconds, 3), "reason": why}
+            record(tx, "project.rested", body, project=ended.project, process=ended.id)
+    if ruling.exclude:
+        one = ruling.exclude
+        exclude(tx, one.node, one.seconds, one.reason, by="bookkeeper", project=ended.project, process=ended.id)
 
 
 def _last_words(tx: Tx, ended: Ended, marks: Sequence[FileMark]) -> None:

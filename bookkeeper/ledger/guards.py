@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 
 from bookkeeper.catalog import NOW, Tx
 from bookkeeper.errors import BookkeeperError, Fenced, NotAllowed, NotFound
+from bookkeeper.events import record
 from bookkeeper.protocol import Fate, ProcessKey
 
 FATE: Final = "SELECT state, reason FROM processes WHERE id = :id AND token = :token"
@@ -20,6 +21,13 @@ OPEN_PROJECT: Final = "SELECT id FROM projects WHERE request_id = :request AND s
 MOVE_SHARE: Final = """
 UPDATE projects SET files = files + CASE WHEN id = :target THEN :count ELSE -:count END
  WHERE id IN (:target, :origin)
+"""
+
+
+COMPLETE: Final = """
+SELECT r.files FROM requests r
+ WHERE r.id = :request AND r.committed = r.files
+   AND NOT EXISTS (SELECT 1 FROM outputs o WHERE o.request_id = r.id AND o.state = 'committed')
 """
 
 
@@ -80,3 +88,10 @@ def move_share(tx: Tx, *, origin: int, target: int, count: int) -> None:
     """Keep the projects' own totals when ``count`` rows change hands."""
     if count and origin != target:
         tx.run(MOVE_SHARE, {"origin": origin, "target": target, "count": count})
+
+
+def tell_complete(tx: Tx, request: int, project: int, process: int) -> None:
+    """Record that the request is complete, if the commit or publication just made it so."""
+    row = tx.run(COMPLETE, {"request": request}).fetchone()
+    if row is not None:
+        record(tx, "project.completed", {"files": row[0]}, project=project, process=process)

@@ -12,7 +12,7 @@ from typing import Final
 from bookkeeper.catalog import NOW, Tx
 from bookkeeper.errors import NotAllowed, NotFound
 from bookkeeper.events import record
-from bookkeeper.ledger.guards import move_share, target_project
+from bookkeeper.ledger.guards import move_share, target_project, tell_complete
 from bookkeeper.protocol import OutputRecord, StoredOutput
 
 _OUTPUT = """id, process_id, state, key, destination, temp_url, final_url, size, checksum, entries, unproved"""
@@ -28,6 +28,7 @@ PUBLISHED: Final = f"""
 UPDATE outputs SET state = 'published', published_at = {NOW}
  WHERE id = :output AND state = 'committed'
    AND EXISTS (SELECT 1 FROM processes p WHERE p.id = outputs.process_id AND p.state = 'committed')
+RETURNING request_id, (SELECT project_id FROM processes p WHERE p.id = outputs.process_id), process_id
 """
 
 OUTPUT_STATE: Final = """
@@ -84,7 +85,9 @@ def to_publish(tx: Tx, process: int) -> tuple[StoredOutput, ...]:
 def published(tx: Tx, output_ids: Sequence[int]) -> None:
     """Record that outputs were seen under their final names. Raises `NotAllowed` where their process is not committed."""
     for output in output_ids:
-        if tx.run(PUBLISHED, {"output": output}).rowcount:
+        done = tx.run(PUBLISHED, {"output": output}).fetchone()
+        if done is not None:
+            tell_complete(tx, *done)
             continue
         row = tx.run(OUTPUT_STATE, {"output": output}).fetchone()
         if row is None:

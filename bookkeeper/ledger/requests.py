@@ -5,7 +5,8 @@ Each is one transaction. Ending and recovering are repeatable: two operators at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -18,9 +19,9 @@ from bookkeeper.ledger.guards import move_share, target_project
 
 REQUEST: Final = """
 INSERT INTO requests (name, snapshot_id, files, max_attempts, files_per_process, partition_by, partition_size, lease,
-                      max_wall, output_required)
+                      max_wall, output_required, policy)
 SELECT :name, s.id, s.files, :max_attempts, :files_per_process, :partition_by, :partition_size, :lease, :max_wall,
-       :output_required
+       :output_required, :policy
   FROM snapshots s WHERE s.id = :snapshot
 RETURNING id
 """
@@ -58,8 +59,18 @@ PAUSE: Final = """
 UPDATE projects SET state = 'paused', reason = :reason WHERE id = :project AND state IN ('open', 'paused')
 """
 
-RESUME: Final = """
-UPDATE projects SET state = 'open', reason = NULL, uncharged = 0 WHERE id = :project AND state = 'paused'
+RESUME: Final = f"""
+UPDATE projects SET state = 'open', reason = NULL, resumed_at = {NOW}, rests = 0, rest_until = NULL
+ WHERE id = :project AND (state = 'paused' OR state = 'open' AND rest_until > {NOW})
+"""
+
+TRY_AGAIN: Final = """
+UPDATE ledger SET setbacks = 0, not_before = 0 WHERE project_id = :project AND state = 'available' AND setbacks > 0
+"""
+
+HOLD_BACK: Final = f"""
+UPDATE ledger SET not_before = {NOW} + :seconds
+ WHERE request_id = :request AND file_id = :file AND state = 'available'
 """
 
 END: Final = f"""
@@ -115,6 +126,7 @@ UPDATE ledger SET state = 'parked', reason = :reason, partition_number = NULL
 
 UNPARK: Final = """
 UPDATE ledger SET state = 'available', reason = NULL, solo = true, project_id = :target, partition_number = :partition,
+       setbacks = 0, not_before = 0,
        version = (SELECT version FROM files WHERE files.id = ledger.file_id)
  WHERE request_id = :request AND file_id = :file AND state = 'parked'
 """
@@ -137,6 +149,7 @@ class Rules:
     lease: float = 600.0
     max_wall: float | None = None
     output_required: bool = False
+    policy: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +198,7 @@ def open_request(tx: Tx, name: str, snapshot: int, rules: Rules, application: Ap
             "lease": rules.lease,
             "max_wall": rules.max_wall,
             "output_required": rules.output_required,
+            "policy": None if rules.policy is None else json.dumps(rules.policy),
         },
     ).fetchone()[0]
     project = tx.run(
@@ -230,8 +244,12 @@ def pause(tx: Tx, project: ProjectRow, reason: str) -> None:
 
 
 def resume(tx: Tx, project: ProjectRow) -> bool:
-    """Let a paused project go on; tell whether it was paused. Raises `NotAllowed` where it has ended."""
+    """Let a project that is paused or rests go on; tell whether it did. Raises `NotAllowed` where it has ended.
+
+    What was mended counts no longer: files that wait for their next try are free at once.
+    """
     if tx.run(RESUME, {"project": project.id}).rowcount:
+        tx.run(TRY_AGAIN, {"project": project.id})
         record(tx, "project.resumed", {}, project=project.id)
         return True
     if project.state == "ended":
@@ -312,6 +330,18 @@ def park(tx: Tx, project: ProjectRow, names: Sequence[str], reason: str) -> int:
         tx.run(PARK, {"request": project.request, "file": row[0], "reason": reason})
         record(tx, "file.parked", {"reason": reason}, project=row[2], file=row[0])
     return len(names)
+
+
+def hold_back(tx: Tx, project: ProjectRow, names: Sequence[str], seconds: float, reason: str) -> int:
+    """Deliver files not before some seconds from now; return how many waited for a process."""
+    held_back = 0
+    for name in names:
+        row = _row(tx, project, name)
+        asked = {"request": project.request, "file": row[0], "seconds": seconds}
+        if tx.run(HOLD_BACK, asked).rowcount:
+            held_back += 1
+            record(tx, "file.held_back", {"seconds": seconds, "reason": reason}, project=row[2], file=row[0])
+    return held_back
 
 
 def unpark(tx: Tx, project: ProjectRow, names: Sequence[str] | None, *, repin: bool = False) -> int:

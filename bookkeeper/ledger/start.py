@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from bookkeeper.catalog import NOW, Tx
-from bookkeeper.errors import Fenced, NotAllowed, NotFound, Paused
+from bookkeeper.errors import Fenced, NodeExcluded, NotAllowed, NotFound, Paused
 from bookkeeper.ledger.guards import secret, tag
+from bookkeeper.ledger.nodes import exclusion, until_words
 from bookkeeper.protocol import ProcessKey, Started, StartProcess
 
 START: Final = f"""
@@ -21,6 +22,7 @@ SELECT r.id, j.id, :token, :node, :executor, :job_id, :partition,
        COALESCE(:lease, r.lease), {NOW} + COALESCE(:lease, r.lease), {NOW} + r.max_wall, {NOW}
   FROM projects j JOIN requests r ON r.id = j.request_id
  WHERE j.name = :project AND j.state = 'open'
+   AND NOT EXISTS (SELECT 1 FROM excluded_nodes x WHERE x.node = :node AND x.until > {NOW})
     ON CONFLICT (project_id, token) DO NOTHING
 """
 
@@ -42,7 +44,7 @@ HAS_PARTITION: Final = "SELECT 1 FROM ledger WHERE request_id = :request AND par
 def start_process(tx: Tx, start: StartProcess) -> Started:
     """Open a process of an open project, or return the one that this nonce opened before.
 
-    Raises `NotFound`, `Paused`, `NotAllowed`, and `Fenced` where that earlier process was rolled back.
+    Raises `NotFound`, `Paused`, `NotAllowed`, `NodeExcluded`, and `Fenced` where that earlier process was rolled back.
     """
     token = secret(start.nonce)
     tx.run(
@@ -60,7 +62,7 @@ def start_process(tx: Tx, start: StartProcess) -> Started:
     )
     row = tx.run(STARTED, {"project": start.project, "token": token}).fetchone()
     if row is None:
-        raise _why_not(tx, start.project)
+        raise _why_not(tx, start)
     process, state, reason, partition, files_per_process, lease, request_id, request, partition_by, required, uuid = row
     if state not in ("active", "staged", "committed"):
         raise Fenced(f"process {process} of this job is over: {reason or state}", remedy="start another process")
@@ -80,7 +82,8 @@ def start_process(tx: Tx, start: StartProcess) -> Started:
     )
 
 
-def _why_not(tx: Tx, project: str) -> NotFound | Paused | NotAllowed:
+def _why_not(tx: Tx, start: StartProcess) -> NotFound | Paused | NotAllowed | NodeExcluded:
+    project = start.project
     row = tx.run(WHY_NOT, {"project": project}).fetchone()
     if row is None:
         return NotFound(f"there is no project {project!r}", remedy="`bookkeeper project list` names them")
@@ -89,9 +92,19 @@ def _why_not(tx: Tx, project: str) -> NotFound | Paused | NotAllowed:
         return Paused(
             f"project {project} is paused: {reason}", remedy=f"`bookkeeper project resume {project}` when mended"
         )
+    if state == "open":
+        return _excluded(tx, start.node or "")
     if successor is not None:
         return NotAllowed(f"project {project} has ended", remedy=f"its files are now in {successor}")
     return NotAllowed(f"project {project} has ended", remedy=f"`bookkeeper recover {project}` takes up what is missing")
+
+
+def _excluded(tx: Tx, node: str) -> NodeExcluded:
+    until, reason = exclusion(tx, node) or (0.0, "it was until just now")
+    return NodeExcluded(
+        f"node {node} is excluded {until_words(until)}: {reason}",
+        remedy=f"`bookkeeper node admit {node}` lets it work again",
+    )
 
 
 def _check_partition(tx: Tx, partition: int, request_id: int, request: str, partition_by: str | None) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bookkeeper.errors import BookkeeperError, Fenced, RolledBack, StorageError
+from bookkeeper.failures.evidence import Evidence
 from bookkeeper.process.files import DeliveredFile, refuse_undecided
 from bookkeeper.process.heart import Heart
 from bookkeeper.process.outputs import Expect, entries_consumed, entries_of, name_of
@@ -46,8 +47,8 @@ class Process:
     when it is left by an exception.
 
     ``id`` is its number in the catalog, ``key`` speaks for it, ``started`` has the rules it works under; ``partition`` is
-    the number of the partition it was given, where the project has partitions. ``status`` and ``project_state`` are what
-    the last `next_files` said; ``fate`` is what this job knows of its process: live, committed or rolled back.
+    the number of the partition it was given, where the project has partitions. ``status``, ``project_state`` and ``why``
+    are what the last `next_files` said; ``fate`` is what this job knows of its process: live, committed or rolled back.
     """
 
     def __init__(self, ledger: Ledger, started: Started) -> None:
@@ -58,6 +59,7 @@ class Process:
         self.partition = started.partition
         self.status: Status | None = None
         self.project_state = "open"
+        self.why = ""
         self.fate = Fate.LIVE
         self._ledger = ledger
         self._files: dict[int, DeliveredFile] = {}
@@ -93,7 +95,7 @@ class Process:
         seq, marks, limit = self._seq + 1, self._done, n or self.started.files_per_process
         answer: Delivered = self._call(lambda: self._ledger.next_files(self.key, seq, limit, marks))
         self._seq, self._done = seq, []
-        self.status, self.project_state = answer.status, answer.project_state
+        self.status, self.project_state, self.why = answer.status, answer.project_state, answer.reason
         if answer.partition is not None:
             self.partition = answer.partition
         files = [DeliveredFile(self, info) for info in answer.files]
@@ -245,10 +247,12 @@ class Process:
         if problems:
             raise problems[0]
 
-    def roll_back(self, reason: str, *, step: str | None = None, counted: bool = True) -> Fate:
+    def roll_back(
+        self, reason: str, *, step: str | None = None, counted: bool = True, evidence: Evidence | None = None
+    ) -> Fate:
         """Give everything back; return what the process is now. Its temporaries are deleted once it is answered."""
         marks = [file._verdict() for file in self._files.values() if file.state != "delivered"]
-        became = self._ledger.roll_back(self.key, reason, step=step, counted=counted, marks=marks)
+        became = self._ledger.roll_back(self.key, reason, step=step, counted=counted, marks=marks, evidence=evidence)
         self.fate = became
         self._stop()
         if became is Fate.ROLLED_BACK:
@@ -319,7 +323,7 @@ class Process:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
         reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"[:1000]
         with contextlib.suppress(BookkeeperError):
-            self.roll_back(reason, counted=not interrupted)
+            self.roll_back(reason, counted=not interrupted, evidence=Evidence.of(error))
 
     def _stop(self) -> None:
         if self._heart is not None:

@@ -43,13 +43,26 @@ def objects(connection: sqlite3.Connection, kind: str) -> dict[str, str]:
 
 
 def spelled(connection: sqlite3.Connection, kind: str) -> dict[str, tuple[list[str], list[str]]]:
-    """The DDL by name: its lines in order, then its constraints, which have none."""
+    """The DDL by name: its columns in order, then its constraints, which have none."""
     found = {}
     for name, sql in objects(connection, kind).items():
-        lines = [line.strip().rstrip(",").rstrip() for line in sql.split("\n")]
-        constraints = [line for line in lines if line.startswith(("CONSTRAINT", "FOREIGN KEY", "UNIQUE"))]
-        found[name] = [line for line in lines if line not in constraints], sorted(constraints)
+        parts = list(clauses(" ".join(sql.split())))
+        constraints = [
+            part for part in parts if part.startswith(("CONSTRAINT", "FOREIGN KEY", "UNIQUE", "PRIMARY KEY"))
+        ]
+        found[name] = [part for part in parts if part not in constraints], sorted(constraints)
     return found
+
+
+def clauses(sql: str) -> Iterator[str]:
+    """What the outermost parentheses of a statement hold, and what stands before and after them."""
+    depth, begins = 0, 0
+    for place, letter in enumerate(sql):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if (depth, letter) in ((1, "("), (1, ","), (0, ")")):
+            yield sql[begins:place].strip()
+            begins = place + 1
+    yield sql[begins:].strip()
 
 
 @pytest.mark.parametrize("kind", ["table", "index"])

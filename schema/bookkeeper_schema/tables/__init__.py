@@ -16,8 +16,8 @@ from bookkeeper_schema.tables.catalogue import (
     Snapshot,
     SnapshotFile,
 )
-from bookkeeper_schema.tables.record import Delivery, Destination, Event, Output
-from bookkeeper_schema.tables.work import LedgerRow, Process, Project, Request
+from bookkeeper_schema.tables.record import Cursor, Delivery, Destination, Event, Output
+from bookkeeper_schema.tables.work import ExcludedNode, LedgerRow, Process, Project, Request
 
 METADATA = SQLModel.metadata
 """All of the tables, for migrations and the comparison test."""
@@ -25,11 +25,13 @@ METADATA = SQLModel.metadata
 __all__ = [
     "METADATA",
     "Catalog",
+    "Cursor",
     "Dataset",
     "DatasetFile",
     "Delivery",
     "Destination",
     "Event",
+    "ExcludedNode",
     "File",
     "FileVersion",
     "LedgerRow",

@@ -108,3 +108,15 @@ class Event(SQLModel, table=True):
     process_id: int | None = Field(default=None, sa_column=Column(BigInt, ForeignKey("processes.id")))
     file_id: int | None = Field(default=None, sa_column=Column(BigInt, ForeignKey("files.id")))
     body: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class Cursor(SQLModel, table=True):
+    """How far a plug-in has read the events. ``attempts`` failed so far at the next one; claimed by one reader at a time."""
+
+    __tablename__ = "cursors"
+
+    name: str = Field(primary_key=True)
+    event_id: int = Field(sa_type=BigInt)
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    claimed_until: float | None = Field(default=None, sa_type=Float)
+    claimed_by: str | None = None

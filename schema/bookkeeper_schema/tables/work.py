@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, ForeignKeyConstraint, Index, text
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, Column, Float, ForeignKey, ForeignKeyConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from bookkeeper_schema.states import LedgerState, PartitionBy, ProcessState, ProjectState
@@ -12,7 +14,8 @@ from bookkeeper_schema.tables.columns import BigInt, one_of
 class Request(SQLModel, table=True):
     """A root project and all recovery projects descended from it: the owner of the ledger and of its rules.
 
-    ``files`` and ``committed`` are totals, changed only in the transactions that change the ledger.
+    ``files`` and ``committed`` are totals, changed only in the transactions that change the ledger. ``policy`` is how
+    failures are explained and retried, where the request says more than the defaults.
     """
 
     __tablename__ = "requests"
@@ -39,13 +42,15 @@ class Request(SQLModel, table=True):
     lease: float = Field(sa_type=Float)
     max_wall: float | None = Field(default=None, sa_type=Float)
     output_required: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    policy: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
 
 
 class Project(SQLModel, table=True):
     """One effort to process what a request still misses. A request has at most one that is not ended.
 
     ``files`` and ``committed`` are its own share of the request's; ``commits`` and ``rollbacks`` count its processes in
-    those states; ``uncharged`` counts failures in a row that say nothing about a file.
+    those states. Failures since the later of ``last_commit_at`` and ``resumed_at`` are a run. Until ``rest_until``
+    nothing is delivered: the last of ``rests`` in a row.
     """
 
     __tablename__ = "projects"
@@ -85,13 +90,16 @@ class Project(SQLModel, table=True):
     state: str = Field(default=ProjectState.OPEN, sa_column_kwargs={"server_default": text("'open'")})
     fenced: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     reason: str | None = None
-    uncharged: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     commits: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     rollbacks: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     files: int = Field(sa_type=BigInt)
     committed: int = Field(default=0, sa_type=BigInt, sa_column_kwargs={"server_default": text("0")})
     started_at: float = Field(sa_type=Float)
     ended_at: float | None = Field(default=None, sa_type=Float)
+    last_commit_at: float | None = Field(default=None, sa_type=Float)
+    resumed_at: float | None = Field(default=None, sa_type=Float)
+    rest_until: float | None = Field(default=None, sa_type=Float)
+    rests: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
 
 
 class Process(SQLModel, table=True):
@@ -123,6 +131,7 @@ class Process(SQLModel, table=True):
             postgresql_where=text("state = 'revoking'"),
         ),
         Index("processes_request", "request_id", "state", "project_id"),
+        Index("processes_node", "request_id", "node", "ended_at"),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInt, primary_key=True))
@@ -152,7 +161,8 @@ class LedgerRow(SQLModel, table=True):
     """One file of one request: who holds it, and whether it is committed.
 
     The primary key is the promise: a file is in a request once. ``process_id`` is the process that holds or committed
-    the file, else the last one that held it. ``version`` pins the file's content.
+    the file, else the last one that held it. ``version`` pins the file's content. ``setbacks`` counts failures that say
+    nothing about the file; an available one is not delivered before ``not_before`` (0: at once).
     """
 
     __tablename__ = "ledger"
@@ -165,11 +175,18 @@ class LedgerRow(SQLModel, table=True):
         Index(
             "ledger_available",
             "project_id",
+            "not_before",
             "attempts",
             "partition_number",
             "file_id",
             sqlite_where=text("state = 'available'"),
             postgresql_where=text("state = 'available'"),
+        ),
+        Index(
+            "ledger_setbacks",
+            "project_id",
+            sqlite_where=text("state = 'available' AND setbacks > 0"),
+            postgresql_where=text("state = 'available' AND setbacks > 0"),
         ),
         Index(
             "ledger_held",
@@ -206,3 +223,18 @@ class LedgerRow(SQLModel, table=True):
     solo: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     partition_number: int | None = Field(default=None, sa_type=BigInt)
     reason: str | None = None
+    setbacks: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    not_before: float = Field(default=0, sa_type=Float, sa_column_kwargs={"server_default": text("0")})
+
+
+class ExcludedNode(SQLModel, table=True):
+    """A node that is given nothing until a time: too much failed there, or a person says so. ``times`` counts how often."""
+
+    __tablename__ = "excluded_nodes"
+
+    node: str = Field(primary_key=True)
+    since: float = Field(sa_type=Float)
+    until: float = Field(sa_type=Float)
+    reason: str
+    by: str
+    times: int = Field(default=1, sa_column_kwargs={"server_default": text("1")})

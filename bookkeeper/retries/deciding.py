@@ -1,0 +1,173 @@
+"""Weigh one failure against what happened before: the file, the node, the storage, or the command?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bookkeeper.catalog import Tx
+from bookkeeper.failures import Evidence, FailureCategory
+from bookkeeper.retries import history
+from bookkeeper.retries.history import Failed
+from bookkeeper.retries.policy import Policy
+from bookkeeper.retries.ruling import Ended, Exclusion, Ruling
+from bookkeeper_schema.states import Step
+
+PASSING: Final = (FailureCategory.TRANSIENT_IO, FailureCategory.EXECUTOR)
+"""Categories that time mends."""
+
+BLAMELESS: Final = (Step.STAGE_EXECUTABLE, Step.OUTPUT_STORAGE)
+"""Steps whose failure says nothing about the files."""
+
+GONE: Final = "lease expired"
+"""How a process ends whose job was heard of no more: its lease was wait enough."""
+
+TWO_NODES: Final = 2
+"""Nodes on which a file has to fail alone to be believed bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One failure to be judged: who failed, how it was explained, and the files (ids) that its evidence names."""
+
+    ended: Ended
+    category: FailureCategory
+    fingerprint: str
+    evidence: Evidence
+    policy: Policy
+    suspects: Sequence[int]
+
+    @property
+    def passing(self) -> bool:
+        """Whether time may mend it."""
+        return self.category in PASSING
+
+    @property
+    def blames_files(self) -> bool:
+        """Whether it says something about the files."""
+        about_files = not self.passing and self.category is not FailureCategory.CONFIGURATION
+        return about_files and self.evidence.step not in BLAMELESS
+
+    @property
+    def vanished(self) -> bool:
+        """Whether nothing is known but that the job was heard of no more."""
+        return self.evidence.message == GONE
+
+
+def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
+    """Return what follows from a failure, and the names of the decisions it is made of."""
+    alike = _alike(tx, case)
+    excluded = _bad_node(tx, case)
+    brake, rest = (None, None) if excluded else _halt(tx, case, alike)
+    decisions = [
+        name
+        for name, taken in (
+            ("strike", case.blames_files),
+            ("isolate", bool(case.suspects)),
+            ("exclude node", excluded),
+            ("brake", brake),
+            ("rest", rest),
+        )
+        if taken
+    ]
+    if case.blames_files:
+        ruling = Ruling(
+            strike=True, suspects=tuple(case.suspects), strikes=_strikes(tx, case), brake=brake, exclude=excluded
+        )
+        return ruling, decisions
+    setback = case.passing or case.evidence.step not in BLAMELESS
+    delay = _back_off(tx, case) if case.passing and not case.vanished else 0.0
+    decisions += ["back off"] if delay else ["free"]
+    cap = case.policy.retry[case.category].max_retries
+    return Ruling(setback=setback, cap=cap, delay=delay, brake=brake, rest=rest, exclude=excluded), decisions
+
+
+def _alike(tx: Tx, case: Case) -> list[Failed]:
+    """Return the failures like this one since the last success, this one first, the newest first."""
+    now = history.standing(tx, case.ended.project)
+    run = history.run_of(tx, case.ended.project, now.run_since)
+    if case.blames_files:
+        return [one for one in run if (one.category, one.fingerprint) == (case.category, case.fingerprint)]
+    return [one for one in run if one.category == case.category]
+
+
+def _halt(tx: Tx, case: Case, alike: Sequence[Failed]) -> tuple[str | None, tuple[float, str] | None]:
+    """Return why the project is to be paused, or how long and why it is to rest; neither where failures are too few.
+
+    One node alone does not stop a project while others have work: it is that node's matter.
+    """
+    if case.policy.identical == 0 or case.vanished:
+        return None, None
+    now = history.standing(tx, case.ended.project)
+    needed = _needed(case, worked_before=now.committed > 0)
+    different = len(alike) if case.evidence.step in BLAMELESS else len(history.of_different_files(tx, alike, needed))
+    if different < needed:
+        return None, None
+    nodes = {one.node for one in alike[:needed]}
+    if len(nodes) == 1 and case.ended.node is not None and history.live_elsewhere(tx, case.ended) is not None:
+        return None, None
+    message = case.evidence.message or case.fingerprint
+    if not case.passing:
+        return f"{different} failures in a row that are alike ({case.category}): {message}", None
+    if case.ended.started_at < now.rest_until:
+        return None, None  # it ran before the project went to rest: that rest is its answer
+    if now.rests >= case.policy.retry[case.category].max_retries:
+        return f"{now.rests} rests did not help ({case.category}): {message}", None
+    seconds = case.policy.delay(case.category, now.rests + 1)
+    return None, (seconds, message) if seconds > 0 else None
+
+
+def _needed(case: Case, *, worked_before: bool) -> int:
+    """Return how many failures alike stop a project: fewer where nothing was ever committed, more where files are named."""
+    few = case.policy.identical
+    if case.category is FailureCategory.CONFIGURATION:
+        return few if worked_before else max(2, few - 1)
+    if case.suspects:
+        return 3 * few
+    return few + 2 if worked_before else few
+
+
+def _bad_node(tx: Tx, case: Case) -> Exclusion | None:
+    """Return the exclusion of the process's node, if different files failed there in a row and other nodes do well.
+
+    A file that failed alone elsewhere too says nothing about this node, and one that the evidence calls corrupted half.
+    """
+    ended, few = case.ended, case.policy.node_failures
+    if few == 0 or ended.node is None or case.vanished:
+        return None
+    now = history.standing(tx, ended.project)
+    run = [
+        one
+        for one in history.run_on_node(tx, ended, now.resumed_at, 2 * few)
+        if not history.failed_elsewhere(tx, one, ended.request)
+    ]
+    different = history.of_different_files(tx, run, 2 * few)
+    weight = sum(0.5 if one.category == FailureCategory.CORRUPTED_INPUT else 1.0 for one in different)
+    if weight < few:
+        return None
+    others_since = history.live_elsewhere(tx, ended)
+    others_commit = now.last_commit_at > different[-1].ended_at
+    others_run = others_since is not None and others_since <= ended.started_at
+    if not (others_commit or others_run):
+        return None
+    count = len(different)
+    reason = f"{count} processes in a row failed there on different files: {case.evidence.message or case.fingerprint}"
+    return Exclusion(ended.node, case.policy.exclude, reason)
+
+
+def _strikes(tx: Tx, case: Case) -> int:
+    """Return how many strikes while alone park a file: fewer once it failed alone on two nodes."""
+    ended, most = case.ended, case.ended.max_attempts
+    if ended.delivered != 1:
+        return most
+    for (file,) in tx.run(history.FILES, {"process": ended.id}):
+        nodes = history.nodes_failed_alone(tx, ended.request, file) | {ended.node or ""}
+        if len(nodes) >= TWO_NODES:
+            return min(most, case.policy.retry[case.category].max_retries + 1)
+    return most
+
+
+def _back_off(tx: Tx, case: Case) -> float:
+    setbacks = tx.run(history.SETBACKS, {"process": case.ended.id}).fetchone()[0] or 0
+    return case.policy.delay(case.category, setbacks + 1)

@@ -1,0 +1,179 @@
+"""What happened before: the failures of a project since its last success, and the last processes of a node.
+
+Every question reads a bounded number of rows by an index, however many files and processes there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from bookkeeper.catalog import Tx
+from bookkeeper.retries.ruling import Ended
+
+LONGEST_RUN: Final = 40
+"""Failures that are looked at: more than any brake needs."""
+
+PROJECT: Final = """
+SELECT COALESCE(last_commit_at, 0), COALESCE(resumed_at, 0), COALESCE(rest_until, 0), rests,
+       (SELECT committed FROM requests r WHERE r.id = projects.request_id)
+  FROM projects WHERE id = :project
+"""
+
+RUN: Final = """
+SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', p.ended_at
+  FROM events e JOIN processes p ON p.id = e.process_id
+ WHERE e.project_id = :project AND e.kind = 'failure.classified' AND p.ended_at > :since
+ ORDER BY e.id DESC LIMIT :limit
+"""
+
+TRUSTED_AGAIN: Final = "SELECT until FROM excluded_nodes WHERE node = :node"
+
+ON_NODE: Final = """
+SELECT p.id, p.ended_at,
+       (SELECT e.body ->> 'category' FROM events e
+         WHERE e.process_id = p.id AND e.kind = 'failure.classified' ORDER BY e.id DESC LIMIT 1),
+       p.state
+  FROM processes p
+ WHERE p.request_id = :request AND p.node = :node AND p.ended_at > :since
+ ORDER BY p.ended_at DESC, p.id DESC LIMIT :limit
+"""
+
+ELSEWHERE: Final = """
+SELECT min(started_at) FROM processes
+ WHERE request_id = :request AND state IN ('active', 'staged') AND node <> :node AND delivered > 0
+"""
+
+FILES: Final = "SELECT file_id FROM deliveries WHERE process_id = :process"
+
+FAILED_ELSEWHERE: Final = """
+SELECT 1 FROM deliveries d JOIN processes p ON p.id = d.process_id
+ WHERE d.file_id = :file AND p.request_id = :request AND p.delivered = 1 AND p.state = 'rolled_back' AND p.node <> :node
+   AND EXISTS (SELECT 1 FROM events e WHERE e.process_id = p.id AND e.kind = 'failure.classified')
+ LIMIT 1
+"""
+
+ALONE_ON: Final = """
+SELECT DISTINCT p.node FROM deliveries d JOIN processes p ON p.id = d.process_id
+ WHERE d.file_id = :file AND d.charged AND p.request_id = :request AND p.delivered = 1
+"""
+
+SETBACKS: Final = "SELECT max(setbacks) FROM ledger WHERE process_id = :process AND state = 'held'"
+
+GIVEN: Final = """
+SELECT f.id, f.name, (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)
+  FROM deliveries d JOIN files f ON f.id = d.file_id WHERE d.process_id = :process
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a project stands. Times are epoch seconds, 0 for never; ``committed`` counts files of the request."""
+
+    last_commit_at: float
+    resumed_at: float
+    rest_until: float
+    rests: int
+    committed: int
+
+    @property
+    def run_since(self) -> float:
+        """Since when failures are a run."""
+        return max(self.last_commit_at, self.resumed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A process that failed: where, why, and when it ended."""
+
+    process: int
+    node: str | None
+    category: str
+    fingerprint: str
+    ended_at: float
+
+
+def standing(tx: Tx, project: int) -> Standing:
+    """Return where the project stands."""
+    return Standing(*tx.run(PROJECT, {"project": project}).fetchone())
+
+
+def run_of(tx: Tx, project: int, since: float) -> list[Failed]:
+    """Return the failed processes of a project since a time, the newest first, each once."""
+    found: dict[int, Failed] = {}
+    for row in tx.run(RUN, {"project": project, "since": since, "limit": LONGEST_RUN}):
+        found.setdefault(row[0], Failed(*row))
+    return list(found.values())
+
+
+def run_on_node(tx: Tx, ended: Ended, since: float, limit: int) -> list[Failed]:
+    """Return the failed processes of a node since its last success, the newest first; those without a failure pass.
+
+    What happened before ``since``, or before the node was last trusted again, is forgotten.
+    """
+    trusted = tx.run(TRUSTED_AGAIN, {"node": ended.node}).fetchone()
+    begin = max(since, trusted[0] if trusted else 0.0)
+    asked = {"request": ended.request, "node": ended.node, "since": begin, "limit": 3 * limit}
+    rows = tx.run(ON_NODE, asked).fetchall()
+    run = []
+    for process, ended_at, category, state in rows:
+        if state in ("committed", "revoking", "revoked"):
+            break
+        if category is not None:
+            run.append(Failed(process, ended.node, category, "", ended_at))
+    return run[:limit]
+
+
+def live_elsewhere(tx: Tx, ended: Ended) -> float | None:
+    """Return when the oldest live process on another node that has files was started; None where there is none."""
+    row = tx.run(ELSEWHERE, {"request": ended.request, "node": ended.node}).fetchone()
+    return None if row is None else row[0]
+
+
+def of_different_files(tx: Tx, run: Iterable[Failed], enough: int) -> list[Failed]:
+    """Return failures of a run of which no two had a file in common, at most ``enough``; one without files counts."""
+    seen: set[int] = set()
+    chosen = []
+    for one in run:
+        files = {row[0] for row in tx.run(FILES, {"process": one.process})}
+        if not files & seen:
+            seen |= files
+            chosen.append(one)
+        if len(chosen) == enough:
+            break
+    return chosen
+
+
+def failed_elsewhere(tx: Tx, failed: Failed, request: int) -> bool:
+    """Tell whether a process had one file, and that failed alone on another node too: then it is the file's fault."""
+    files = [row[0] for row in tx.run(FILES, {"process": failed.process}).fetchmany(2)]
+    parameters = {"request": request, "node": failed.node}
+    return len(files) == 1 and bool(tx.run(FAILED_ELSEWHERE, {**parameters, "file": files[0]}).fetchone())
+
+
+def nodes_failed_alone(tx: Tx, request: int, file: int) -> set[str]:
+    """Return the nodes on which a file failed while it was alone."""
+    return {row[0] for row in tx.run(ALONE_ON, {"request": request, "file": file}) if row[0] is not None}
+
+
+def named(tx: Tx, process: int, text: str) -> list[tuple[int, str]]:
+    """Return the files of a process that a text names, by logical name, URL or its last part: (id, name)."""
+    found = []
+    for file, name, urls in tx.run(GIVEN, {"process": process}):
+        words = {name, *(url for url in (urls or "").split("\n") if url)}
+        words |= {word.rsplit("/", 1)[-1] for word in words}
+        if any(_says(text, word) for word in words if len(word) > 2):
+            found.append((file, name))
+    return found
+
+
+def _says(text: str, word: str) -> bool:
+    """Tell whether a text has a word that neither goes on nor began before: ``a1.root`` is not in ``a11.root``."""
+    place = text.find(word)
+    while place >= 0:
+        before, after = text[place - 1 : place], text[place + len(word) : place + len(word) + 1]
+        if not (before.isalnum() or before in ("-", "_")) and not (after.isalnum() or after in ("-", "_")):
+            return True
+        place = text.find(word, place + 1)
+    return False
