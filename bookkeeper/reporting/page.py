@@ -1,0 +1,123 @@
+"""The report as one HTML page: nothing is loaded from anywhere, no script runs, and nothing from the catalog is trusted."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bookkeeper import durations
+from bookkeeper.errors import StorageError
+from bookkeeper.reporting import plots
+
+
+def page_of(report: Mapping[str, Any], failed: Mapping[str, Any]) -> str:
+    """Return the HTML page of what `performance_of` and `failures_of` found of a request."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    import bookkeeper
+
+    environment = Environment(
+        loader=PackageLoader("bookkeeper.reporting", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(span=_span, number=_number, percent=_percent, when=_when, listed=_listed, speed=_speed)
+    template = environment.get_template("page.html.j2")
+    return template.render(report=report, failed=failed, figures=_figures(report), version=bookkeeper.__version__)
+
+
+def write_page(text: str, path: str | os.PathLike[str]) -> Path:
+    """Write a page whole, or not at all. Return its absolute path. Raises `StorageError`."""
+    target = Path(path).expanduser().absolute()
+    if target.is_dir():
+        raise StorageError(f"{target} is a folder", remedy=f"name a file: {target / 'report.html'}")
+    if not target.parent.is_dir():
+        raise StorageError(f"the folder {target.parent} does not exist", remedy=f"mkdir -p {target.parent}")
+    beside = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}")
+    try:
+        try:
+            beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        remedy = "check the path, the space and the permissions, or name another file"
+        raise StorageError(f"{target} cannot be written: {why}", remedy=remedy) from error
+    return target
+
+
+def _figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the plots that there are data for, each with its title, what it says in words, and its SVG."""
+    from markupsafe import Markup
+
+    files = report["status"]["files"]
+    busy = [row for row in report["nodes"] if row["wall_time_s"] > 0]
+    lost = [row for row in report["waste"] if row["waste_s"] > 0]
+    wall, memory, efficiency = report["wall_time_s"], report["peak_rss_mb"], report["cpu_efficiency"]
+    drawn: list[tuple[str, str, str]] = []
+    if report["progress"]:
+        drawn.append(("Progress", "", plots.progress(report["progress"], files)))
+        drawn.append(("How processes ended", "", plots.ends(report["progress"])))
+    if busy:
+        more = f"the {plots.MOST_NODES} busiest of {len(busy):,}" if len(busy) > plots.MOST_NODES else ""
+        drawn.append(("Nodes", more, plots.nodes(busy)))
+    if lost:
+        drawn.append(("Lost time", "wall time of rolled-back processes", plots.waste(lost)))
+    if wall:
+        drawn.append(
+            ("Wall time", _in_short(wall, _span), plots.seconds("wall", wall, "wall time of committed processes"))
+        )
+    if memory:
+        drawn.append(("Memory", _in_short(memory, _megabytes), plots.histogram("memory", memory, "peak memory in MB")))
+    if efficiency:
+        label = "CPU time / wall time"
+        drawn.append(("CPU efficiency", _in_short(efficiency, _percent), plots.histogram("cpu", efficiency, label)))
+    # what matplotlib wrote is markup, whose texts it has escaped
+    return [{"title": title, "words": words, "svg": Markup(svg)} for title, words, svg in drawn]  # noqa: S704
+
+
+def _in_short(found: Mapping[str, Any], show: Any) -> str:
+    return f"median {show(found['median'])}, 95 % up to {show(found['p95'])}, at most {show(found['max'])}"
+
+
+def _span(seconds: float | None) -> str:
+    return "–" if seconds is None else durations.words(max(0.0, seconds)) if seconds else "0 s"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _megabytes(value: float) -> str:
+    return f"{value:,.0f} MB"
+
+
+def _speed(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def _when(seconds: float | None) -> str:
+    return "–" if seconds is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def _listed(some: Mapping[str, Any]) -> str:
+    """Return ``a, b and 12 more``."""
+    names = [str(name) if name is not None else "unknown" for name in some["names"]]
+    more = some["count"] - len(names)
+    if more <= 0 and not some["at_least"]:
+        return ", ".join(names)
+    told = (
+        f"at least {more:,} more" if some["at_least"] and more > 0 else f"{more:,} more" if more > 0 else "perhaps more"
+    )
+    return f"{', '.join(names)} and {told}"
