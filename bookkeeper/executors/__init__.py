@@ -1,18 +1,22 @@
 """Where processes run: three verbs (submit, status, cancel) behind which batch systems hide.
 
 An executor knows nothing of the ledger: what it starts are workers, which speak for themselves. Others than ``local``
-are found by the entry-point group ``bookkeeper.executors``: a name, and a callable with the signature of `Factory`.
+are found by the entry-point group ``bookkeeper.executors``: a name, and a callable with the signature of `Factory`. A
+plug-in may bring some, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from bookkeeper.catalog import Database
 from bookkeeper.errors import UsageError
 from bookkeeper.worker import Job, Outcome
+
+if TYPE_CHECKING:
+    from bookkeeper.plugins import Plugins
 
 GROUP: Final = "bookkeeper.executors"
 
@@ -73,14 +77,15 @@ class Factory(Protocol):
         ...
 
 
-def kinds() -> list[str]:
-    """Return the kinds of executors that can be used here."""
+def kinds(plugins: Plugins | None = None) -> list[str]:
+    """Return the kinds of executors that can be used here; those that plug-ins offer are among them."""
     from importlib.metadata import entry_points
 
-    return ["local", *sorted({point.name for point in entry_points(group=GROUP)} - {"local"})]
+    found = {point.name for point in entry_points(group=GROUP)}
+    return ["local", *sorted((found | set(plugins.executors() if plugins else ())) - {"local"})]
 
 
-def make(kind: str, database: Database, request: str, jobs: int) -> Executor:
+def make(kind: str, database: Database, request: str, jobs: int, *, plugins: Plugins | None = None) -> Executor:
     """Return an executor of a kind. Raises `UsageError` where there is none."""
     if kind == "local":
         from bookkeeper.executors.local import LocalExecutor
@@ -88,6 +93,8 @@ def make(kind: str, database: Database, request: str, jobs: int) -> Executor:
         return LocalExecutor(database, request, jobs)
     from importlib.metadata import entry_points
 
+    if plugins is not None and (factory := plugins.executors().get(kind)) is not None:
+        return cast(Factory, factory)(database, request, jobs)
     for point in entry_points(group=GROUP, name=kind):
         return cast(Factory, point.load())(database, request, jobs)
-    raise UsageError(f"{kind!r} is no executor here", remedy=f"use {' or '.join(kinds())}")
+    raise UsageError(f"{kind!r} is no executor here", remedy=f"use {' or '.join(kinds(plugins))}")

@@ -2,72 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
-from bookkeeper import durations, executors, stageout
-from bookkeeper.catalog import check_name
+from bookkeeper import stageout
 from bookkeeper.errors import UsageError
 from bookkeeper.ledger.requests import Rules
+from bookkeeper.plugins import Notify, Plugins
+from bookkeeper.spec.extensions import NotifyTable, PluginsTable
+from bookkeeper.spec.retrying import RetryTable
+from bookkeeper.spec.values import Bytes, Count, Name, Seconds, Table, Word, in_folder
 from bookkeeper.worker import Job, OutputSpec, command
 
 LEVELS: Final = ("deep", "quick")
-UNITS: Final = {
-    "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15,
-    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "PIB": 2**50,
-}  # fmt: skip
+JUDGES: Final = '"deep", "quick" or { command = ["check", "{path}"] }, or a validator of a plug-in'
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 _FIELD: Final = re.compile(r"\{([^{}]*)\}|[{}]")
-
-
-def _name(value: str) -> str:
-    try:
-        return check_name("name", value)
-    except UsageError as error:
-        raise ValueError(f"{value!r} is no name; {error.remedy}") from error
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f'must be a length of time such as "10m" or seconds, not {value!r}')
-    try:
-        return durations.seconds(value)
-    except UsageError as error:
-        raise ValueError(f"{error}; {error.remedy}") from error
-
-
-def _bytes(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    match = _SIZE.fullmatch(value.strip())
-    if match is None or match.group(2).upper() not in UNITS:
-        raise ValueError(f'{value!r} is no size; write bytes, or for example "30GB" or "4GiB"')
-    return int(float(match.group(1)) * UNITS[match.group(2).upper()])
 
 
 def _list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-Name = Annotated[str, AfterValidator(_name)]
-Seconds = Annotated[float, BeforeValidator(_duration)]
-Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1)]
-Word = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Application(_Table):
+class Application(Table):
     """What runs, for the record."""
 
     family: Name = "analysis"
@@ -75,7 +37,7 @@ class Application(_Table):
     version: Name = "1"
 
 
-class ProjectTable(_Table):
+class ProjectTable(Table):
     """``[project]``: which files, and the rules of the request. Lengths of time are in seconds."""
 
     name: Name
@@ -93,7 +55,7 @@ class ProjectTable(_Table):
         return self
 
 
-class PartitionBy(_Table):
+class PartitionBy(Table):
     """The size of a partition, by one measure."""
 
     files: Count | None = None
@@ -107,7 +69,7 @@ class PartitionBy(_Table):
         return self
 
 
-class JobTable(_Table):
+class JobTable(Table):
     """``[job]``: the command of a process, and how it gets its files."""
 
     command: Annotated[list[Word], Field(min_length=1)]
@@ -123,7 +85,7 @@ class JobTable(_Table):
         return self
 
 
-class Expect(_Table):
+class Expect(Table):
     """What an output must hold."""
 
     tree: Word | None = None
@@ -137,7 +99,7 @@ class Expect(_Table):
         return value
 
 
-class OutputTable(_Table):
+class OutputTable(Table):
     """``[output]`` or ``[[output]]``: one file that every process produces."""
 
     name: Word
@@ -166,7 +128,7 @@ class OutputTable(_Table):
     @field_validator("validation")
     @classmethod
     def _level_or_command(cls, value: Any) -> Any:
-        if value in LEVELS:
+        if isinstance(value, str) and _KEY.fullmatch(value):  # a level, or the name of a validator: looked up later
             return value
         if isinstance(value, dict) and value.keys() == {"command"}:
             words = value["command"]
@@ -174,32 +136,36 @@ class OutputTable(_Table):
                 if not any("{path}" in word for word in words):
                     raise ValueError('its command does not say {path}; write for example ["check", "{path}"]')
                 return tuple(words)
-        raise ValueError(f'must be "deep", "quick" or {{ command = ["check", "{{path}}"] }}, not {value!r}')
+        raise ValueError(f"must be {JUDGES}, not {value!r}")
 
 
-class ExecutorTable(_Table):
-    """``[executor]``: where the processes run, and how many at once."""
+class ExecutorTable(Table):
+    """``[executor]``: where the processes run, how many at once, and the bytes of memory that each asks for."""
 
     kind: str = "local"
     jobs: Annotated[int, Field(ge=1, le=10_000)] = 1
+    memory: Bytes | None = None
+    max_memory: Bytes | None = None
 
-    @field_validator("kind")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        known = executors.kinds()
-        if value not in known:
-            raise ValueError(f"{value!r} is not known here; this version runs kind = {' or '.join(map(repr, known))}")
-        return value
+    @model_validator(mode="after")
+    def _cap_above(self) -> ExecutorTable:
+        if self.memory and self.max_memory and self.max_memory < self.memory:
+            raise ValueError("max_memory is less than memory: it is the most that a job asks for after memory kills")
+        return self
 
 
-class Spec(_Table):
+class Spec(Table):
     """A whole spec. ``folder`` is where its file lies: what its relative paths are relative to."""
 
     project: ProjectTable
     job: JobTable
     output: Annotated[list[OutputTable], BeforeValidator(_list), Field(min_length=1)]
     executor: ExecutorTable = ExecutorTable()
+    retry: RetryTable = RetryTable()
+    notify: Annotated[list[NotifyTable], BeforeValidator(_list)] = Field(default_factory=list)
+    plugins: PluginsTable = PluginsTable()
     folder: Path = Field(default=Path(), exclude=True)
+    _loaded: Plugins | None = PrivateAttr(default=None)
 
     @property
     def dataset(self) -> str:
@@ -215,6 +181,21 @@ class Spec(_Table):
     def files(self) -> list[str]:
         """What ``project.files`` names, as absolute paths and URLs; empty where a dataset is named."""
         return [self._absolute(place) for place in self.project.files or ()]
+
+    @property
+    def loaded(self) -> Plugins:
+        """The plug-ins: those installed, and those that the spec names."""
+        if self._loaded is None:
+            self._loaded = self.plugins.load(self.folder)
+        return self._loaded
+
+    def notifications(self) -> list[Notify]:
+        """Return who is notified, and when."""
+        return [table.as_notify(self.folder) for table in self.notify]
+
+    def policy(self) -> dict[str, Any] | None:
+        """Return what is said of failures, as JSON has it; None where nothing is. Raises `SpecError` (the rules' file)."""
+        return self.retry.policy(self.folder)
 
     def rules(self) -> Rules:
         """Return how the request is to be worked on."""
@@ -256,7 +237,7 @@ class Spec(_Table):
     def _absolute(self, place: str) -> str:
         if "://" in place:
             return place
-        return str(self.folder.absolute() / os.path.expanduser(place))  # noqa: PTH111 - "~nobody" stays as it is
+        return in_folder(self.folder, place)
 
 
 def cross_checks(

@@ -14,8 +14,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bookkeeper.errors import SpecError
+from bookkeeper.plugins import Plugins
+from bookkeeper.spec.extensions import PluginsTable, extension_problems
 from bookkeeper.spec.lines import Place, line_of, lines_of
-from bookkeeper.spec.model import JobTable, OutputTable, Spec, cross_checks
+from bookkeeper.spec.model import ExecutorTable, JobTable, OutputTable, Spec, cross_checks
+from bookkeeper.spec.retrying import RetryTable
 
 M = TypeVar("M", bound=BaseModel)
 Problem = tuple[Place, str]
@@ -49,11 +52,40 @@ def load(path: str | os.PathLike[str]) -> Spec:
         raise SpecError(f"{file}{f':{line}' if line else ''}: no valid TOML: {what}") from error
     except RecursionError as error:
         raise SpecError(f"{file}: no valid TOML: nested too deeply") from error
-    problems = _problems(content)
+    folder = file.absolute().parent
+    loaded, problems = _extended(content, folder)
+    problems = _problems(content) + problems
     if problems:
         lines = lines_of(text)
         raise SpecError("\n".join(_in_words(file, problem, lines) for problem in problems))
-    return Spec.model_validate({**content, "folder": file.absolute().parent})
+    spec = Spec.model_validate({**content, "folder": folder})
+    spec._loaded = loaded
+    return spec
+
+
+def _extended(content: Mapping[str, Any], folder: Path) -> tuple[Plugins, list[Problem]]:
+    """Load the plug-ins of a spec; return also what is wrong with them and with what they should offer."""
+    table = _right(PluginsTable, content.get("plugins", {})) or PluginsTable()
+    loaded, faults = table.load_all(folder)
+    problems: list[Problem] = [(("plugins", "modules", number), what) for number, what in faults]
+    executor = _right(ExecutorTable, content.get("executor", {}))
+    outputs = [(place, _right(OutputTable, one)) for place, one in _outputs(content)]
+    judged = [((*place, "validate"), one.validation) for place, one in outputs if one is not None]
+    if not faults:  # what is missing would be offered by a module that is broken
+        problems += extension_problems(loaded, executor.kind if executor else None, judged)
+    retry = _right(RetryTable, content.get("retry", {}))
+    try:
+        if retry is not None:
+            retry.own_rules(folder)
+    except SpecError as error:
+        problems += [(("retry", "rules"), line) for line in str(error).splitlines()]
+    return loaded, problems
+
+
+def _outputs(content: Mapping[str, Any]) -> list[tuple[Place, Any]]:
+    given = content.get("output")
+    outputs = [given] if isinstance(given, dict) else given
+    return [(("output", number), one) for number, one in enumerate(outputs)] if isinstance(outputs, list) else []
 
 
 def _problems(content: Mapping[str, Any]) -> list[Problem]:
@@ -65,11 +97,10 @@ def _problems(content: Mapping[str, Any]) -> list[Problem]:
         Spec.model_validate({key: value for key, value in content.items() if key != "folder"})
     except ValidationError as error:
         problems += [_told(one, content) for one in error.errors(include_url=False)]
-    given = content.get("output")
-    outputs = [given] if isinstance(given, dict) else given
-    parsed = [_right(OutputTable, one) for one in outputs] if isinstance(outputs, list) else [None]
+    parsed = [_right(OutputTable, one) for _, one in _outputs(content)]
     whole = [one for one in parsed if one is not None]
-    problems += cross_checks(_right(JobTable, content.get("job")), whole if len(whole) == len(parsed) else None)
+    right = parsed and len(whole) == len(parsed)
+    problems += cross_checks(_right(JobTable, content.get("job")), whole if right else None)
     return problems
 
 
@@ -91,7 +122,9 @@ def _told(error: ErrorDetails, content: Mapping[str, Any]) -> Problem:
     elif kind == "value_error":
         what = str(context["error"])
     elif kind in _WANTED:
-        what = f"must be {_WANTED[kind]}, not {value!r:.80}"
+        what = f"must be {_WANTED[kind]}" + (
+            "" if place[0] == "notify" else f", not {value!r:.80}"
+        )  # no secret is told
     elif kind == "greater_than_equal":
         what = f"must be {context['ge']} or more, not {value!r}"
     elif kind == "less_than_equal":
