@@ -1,5 +1,7 @@
 """What commands print, kept beside the catalog: ``logs/<process>.out`` and ``.err``, each capped in size.
 
+Beside them lies ``logs/<process>.perf.json``: what the command cost.
+
 Of a long log the first half and the last half of the cap are kept, with a line between them that says how much is
 missing. While it grows the file may be half as long again; whoever follows it (``tail -f``) sees every line at once.
 """
@@ -14,6 +16,7 @@ from typing import Final, NamedTuple
 
 from bookkeeper.catalog import Database
 from bookkeeper.errors import NotFound, StorageError
+from bookkeeper.performance import perf_path_for
 
 CAP: Final = 1 << 20
 """Bytes of each stream that are kept, unless a job says otherwise."""
@@ -38,6 +41,11 @@ def folder(database: Database) -> Path:
 def paths(database: Database, process_id: int) -> tuple[Path, Path]:
     """Return the files of a process's standard output and standard error."""
     return folder(database) / f"{process_id}.out", folder(database) / f"{process_id}.err"
+
+
+def perf_path(database: Database, process_id: int) -> Path:
+    """Return the file with what the command of a process cost (`bookkeeper.performance`)."""
+    return Path(perf_path_for(folder(database) / str(process_id)))
 
 
 def read(database: Database, process_id: int) -> Log:

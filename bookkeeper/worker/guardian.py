@@ -5,7 +5,8 @@
 * LIFE is read. A byte is the number of a signal for the command's process group. Its end says that the worker is gone,
   however it died: the group is killed and the folder SCRATCH removed.
 * STATUS is written, a line of JSON each: ``{"pid": …}`` once the command runs, or ``{"errno": …}`` where it cannot be
-  executed; and at its end ``{"code": exit code or minus the signal, "peak_rss_kb": …, "cpu_s": …}``.
+  executed; and at its end ``{"code": exit code or minus the signal, "peak_rss_kb": …, "cpu_s": …, "read_bytes": …,
+  "written_bytes": …}``, in which the last two are null where the system does not count them.
 
 Whatever the command leaves running in its group is killed when it ends: nobody else would. It has a session of its own,
 so that nothing meant for the worker's group reaches it by another way, and the guardian has one, so that it outlives a
@@ -35,6 +36,7 @@ def main(words: list[str]) -> None:
         return
     say(status, f'{{"pid": {pid}}}')
     reaped = 0
+    moved = "null", "null"
     while not reaped:
         ready, _, _ = select.select([life, ended], [], [])
         if ended in ready:
@@ -47,11 +49,13 @@ def main(words: list[str]) -> None:
                 os.waitpid(pid, 0)
                 remove(scratch)
                 return
+        moved = bytes_moved(pid) or moved  # also of one that ended, until it is waited for
         reaped, code, usage = os.wait4(pid, os.WNOHANG)
     signal_group(pid, signal.SIGKILL)
     scale = 1024 if sys.platform == "darwin" else 1  # bytes there, kilobytes elsewhere
-    report = '{"code": %d, "peak_rss_kb": %d, "cpu_s": %.3f}'
-    say(status, report % (os.waitstatus_to_exitcode(code), usage.ru_maxrss // scale, usage.ru_utime + usage.ru_stime))
+    report = '{"code": %d, "peak_rss_kb": %d, "cpu_s": %.3f, "read_bytes": %s, "written_bytes": %s}'
+    used = usage.ru_maxrss // scale, usage.ru_utime + usage.ru_stime
+    say(status, report % (os.waitstatus_to_exitcode(code), *used, *moved))
 
 
 def execute(command: list[str]) -> tuple[int, int]:
@@ -85,6 +89,16 @@ def signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
         return
+
+
+def bytes_moved(pid: int) -> tuple[str, str] | None:
+    """Return what a process, and the children it waited for, read and wrote by system calls, as numbers in words."""
+    try:
+        with open(f"/proc/{pid}/io") as counters:
+            words = counters.read().split()
+    except OSError:
+        return None
+    return (words[1], words[3]) if len(words) > 3 else None  # rchar: n, wchar: n
 
 
 def say(status: int, line: str) -> None:

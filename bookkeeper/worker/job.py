@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from bookkeeper.errors import Fenced, NothingToDo, Paused, RolledBack, UsageError
+from bookkeeper.errors import Fenced, NodeExcluded, NothingToDo, Paused, RolledBack, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Job:
     ``command`` has placeholders (``bookkeeper.worker.command``); ``workdir`` is its working folder, an absolute path.
     ``lease`` is in seconds; None takes the project's, as does ``files_per_process``. ``wait``: wait while others hold
     the files that are left. ``grace`` is how many seconds the command has between being told to stop and being killed.
+    ``memory_mb`` is what the batch system was asked for; ``plugins`` are modules, or paths of such, to load.
     """
 
     project: str
@@ -52,6 +53,8 @@ class Job:
     wait: bool = True
     grace: float = 10.0
     log_cap: int = 1 << 20
+    memory_mb: float | None = None
+    plugins: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         """Return the job as one line of JSON."""
@@ -63,7 +66,8 @@ class Job:
         try:
             given = json.loads(text)
             outputs = [OutputSpec(**{**one, "validate": _hashable(one["validate"])}) for one in given.pop("outputs")]
-            return cls(**{**given, "command": tuple(given["command"]), "outputs": tuple(outputs)})
+            words = {"command": tuple(given["command"]), "plugins": tuple(given.get("plugins", ()))}
+            return cls(**{**given, **words, "outputs": tuple(outputs)})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(f"this is no job: {error}", remedy="a job is what `bookkeeper submit` writes") from error
 
@@ -73,6 +77,7 @@ ROLLED_BACK: Final = "rolled_back"
 NOTHING: Final = "nothing"
 FENCED: Final = "fenced"
 PAUSED: Final = "paused"
+EXCLUDED: Final = "excluded"
 
 _EXIT_CODES: Final = {
     COMMITTED: 0,
@@ -80,6 +85,7 @@ _EXIT_CODES: Final = {
     NOTHING: NothingToDo.exit_code,
     FENCED: Fenced.exit_code,
     PAUSED: Paused.exit_code,
+    EXCLUDED: NodeExcluded.exit_code,
 }
 
 
@@ -87,7 +93,8 @@ _EXIT_CODES: Final = {
 class Outcome:
     """What became of a process.
 
-    ``fate`` is committed, rolled_back, nothing (no file was left), fenced (rolled back from outside) or paused.
+    ``fate`` is committed, rolled_back, nothing (no file was left), fenced (rolled back from outside), paused or excluded
+    (its node is given nothing for a while).
     ``files`` were given to it, ``consumed`` of them count, with ``entries`` in all where these are known. ``outputs``
     are final addresses. ``code`` is the payload's exit code, negative the signal that ended it, None if it never ran.
     ``step`` is the step that failed.
@@ -105,7 +112,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the worker: 0 committed, 7 fenced, 11 paused, 12 nothing to do, 13 rolled back."""
+        """The exit code: 0 committed, 7 fenced, 11 paused, 12 nothing to do, 13 rolled back, 15 node excluded."""
         return _EXIT_CODES[self.fate]
 
     def as_json(self) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from bookkeeper.errors import UsageError
 from bookkeeper.logs import CappedLog
+from bookkeeper.performance import PerformanceRecorder
 from bookkeeper.worker import guardian
 from bookkeeper.worker.watch import Watch, signal_words
 
@@ -36,12 +37,9 @@ _HINTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended: exit code (negative: the signal), seconds, the peak memory in MB, and its last words."""
+    """How a command ended: exit code (negative: the signal), and its last words."""
 
     code: int
-    wall_s: float
-    cpu_s: float
-    peak_rss_mb: float
     last_words: str
 
     @property
@@ -60,13 +58,15 @@ def run(
     logs: tuple[CappedLog, CappedLog],
     watch: Watch,
     grace: float,
+    recorder: PerformanceRecorder,
 ) -> Ended:
     """Run a command to its end. ``command[0]`` is a path; the logs take standard output and standard error.
 
+    The ``recorder`` measures all that it starts, however it ends.
     If the worker is to stop, the command gets the signal, and is killed after ``grace`` seconds or at the second
     signal; look at the watch afterwards. Raises `UsageError` where it cannot be executed.
     """
-    with _Payload(command, workdir, environment, scratch, logs) as payload:
+    with _Payload(command, workdir, environment, scratch, logs, recorder) as payload:
         return payload.follow(watch, grace)
 
 
@@ -80,9 +80,9 @@ class _Payload:
         environment: Mapping[str, str],
         scratch: Path,
         logs: tuple[CappedLog, CappedLog],
+        recorder: PerformanceRecorder,
     ) -> None:
-        self._program, self._logs = command[0], logs
-        self._began = time.monotonic()
+        self._program, self._logs, self._recorder = command[0], logs, recorder
         self._answers = b""
         self._pid: int | None = None
         self._end: dict[str, Any] | None = None
@@ -128,30 +128,28 @@ class _Payload:
 
     def follow(self, watch: Watch, grace: float) -> Ended:
         """Pass on what it prints and what it is told, until it ended."""
-        kill_at: float | None = None
         with selectors.DefaultSelector() as selector:
             self._watch_pipes(selector)
             selector.register(watch.fileno(), selectors.EVENT_READ, watch.drain)
-            while self._end is None:
-                self._turn(selector, None if kill_at is None else max(0.0, kill_at - time.monotonic()))
-                if watch.interrupted and kill_at is None:
-                    self._tell(watch.signals[0] if watch.signals else signal.SIGTERM)
-                    kill_at = time.monotonic() + grace
-                if kill_at is not None and (time.monotonic() >= kill_at or len(watch.signals) > 1):
-                    self._tell(signal.SIGKILL)
-                    kill_at = time.monotonic() + 1.0
+            with self._recorder:
+                self._until_it_ends(selector, watch, grace)
             selector.unregister(watch.fileno())
-            wall = time.monotonic() - self._began
             deadline = time.monotonic() + LAST_WORDS
             while selector.get_map() and time.monotonic() < deadline:
                 self._turn(selector, max(0.0, deadline - time.monotonic()))
-        return Ended(
-            code=self._end["code"],
-            wall_s=wall,
-            cpu_s=self._end.get("cpu_s", 0.0),
-            peak_rss_mb=self._end.get("peak_rss_kb", 0) / 1024,
-            last_words=self._end.get("words") or last_words(*self._logs),
-        )
+        assert self._end is not None
+        return Ended(code=self._end["code"], last_words=self._end.get("words") or last_words(*self._logs))
+
+    def _until_it_ends(self, selector: selectors.BaseSelector, watch: Watch, grace: float) -> None:
+        kill_at: float | None = None
+        while self._end is None:
+            self._turn(selector, None if kill_at is None else max(0.0, kill_at - time.monotonic()))
+            if watch.interrupted and kill_at is None:
+                self._tell(watch.signals[0] if watch.signals else signal.SIGTERM)
+                kill_at = time.monotonic() + grace
+            if kill_at is not None and (time.monotonic() >= kill_at or len(watch.signals) > 1):
+                self._tell(signal.SIGKILL)
+                kill_at = time.monotonic() + 1.0
 
     def _watch_pipes(self, selector: selectors.BaseSelector) -> None:
         out, err, status = self._pipes
@@ -179,9 +177,17 @@ class _Payload:
             answer = json.loads(line)
             if "errno" in answer:
                 raise self._not_executable(answer["errno"])
-            self._pid = answer.get("pid", self._pid)
+            if "pid" in answer:
+                self._pid = answer["pid"]
+                self._recorder.monitor_process(answer["pid"])
             if "code" in answer:
                 self._end = answer
+                self._recorder.at_least(
+                    peak_rss_mb=answer["peak_rss_kb"] / 1024,
+                    cpu_s=answer["cpu_s"],
+                    read_bytes=answer["read_bytes"],
+                    written_bytes=answer["written_bytes"],
+                )
 
     def _tell(self, number: int) -> None:
         """Have a signal sent to the whole group of the command."""

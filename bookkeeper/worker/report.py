@@ -3,7 +3,7 @@
 ::
 
     {"file": "<name or url>", "state": "opened" | "consumed" | "skipped" | "failed",
-     "entries": 2304, "bytes": 178971, "reason": "2 baskets unreadable"}
+     "entries": 2304, "bytes": 178971, "seconds": 12.5, "reason": "2 baskets unreadable"}
 
 Once a command reports anything, only what it reported consumed counts as consumed. A file that it opened and never
 finished, or never spoke of, is `skipped`: it was given to the command, whose start opened it for the catalog, and the
@@ -25,9 +25,10 @@ from bookkeeper.process import DeliveredFile
 from bookkeeper.protocol import Mark
 
 STATES: Final = (Mark.OPENED, Mark.CONSUMED, Mark.SKIPPED, Mark.FAILED)
-KEYS: Final = ("file", "state", "entries", "bytes", "reason")
+KEYS: Final = ("file", "state", "entries", "bytes", "seconds", "reason")
 LONGEST: Final = 1 << 16
 """Bytes of one line."""
+_ETERNITY: Final = 1e9  # seconds: 30 years
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Said:
     entries: int | None
     bytes: int | None
     reason: str | None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +155,14 @@ def _parse(number: int, entry: Any, names: Mapping[str, int]) -> tuple[int, Said
         value = entry.get(key)
         if value is not None and (type(value) is not int or not 0 <= value < 2**63):
             raise _wrong(number, f"{key} must be a whole number, 0 or more, not {value!r:.100}")
+    seconds = entry.get("seconds")
+    if seconds is not None and (type(seconds) not in (int, float) or not 0 <= seconds < _ETERNITY):
+        raise _wrong(number, f"seconds must be a number, 0 or more, not {seconds!r:.100}")
     reason = entry.get("reason")
     if reason is not None and not isinstance(reason, str):
         raise _wrong(number, f"reason must be words, not {reason!r:.100}")
-    return names[file], Said(Mark(state), entry.get("entries"), entry.get("bytes"), reason and reason[:1000])
+    said = Said(Mark(state), entry.get("entries"), entry.get("bytes"), reason and reason[:1000], seconds)
+    return names[file], said
 
 
 def _later(number: int, file: str, before: Said | None, now: Said) -> Said:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bookkeeper import logs
 from bookkeeper.catalog import Database
@@ -17,6 +18,7 @@ from bookkeeper.errors import (
     BookkeeperError,
     CatalogError,
     Fenced,
+    NodeExcluded,
     NotAllowed,
     Paused,
     RolledBack,
@@ -26,8 +28,9 @@ from bookkeeper.errors import (
 )
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.process import DeliveredFile, Process, new_nonce, start
-from bookkeeper.protocol import Fate, Mark, StartProcess
-from bookkeeper.worker import command, inputs, job, payload, report
+from bookkeeper.protocol import Fate, Mark, StartProcess, Status
+from bookkeeper.worker import command, inputs, job, measured, payload, report, surroundings
+from bookkeeper.worker.evidence import CommandFailed, evidence_of, message_of
 from bookkeeper.worker.job import Job, Outcome, OutputSpec
 from bookkeeper.worker.outputs import in_general, is_there
 from bookkeeper.worker.scratch import scratch_folder
@@ -58,6 +61,8 @@ def work(database: Database, job_: Job, *, on_event: OnEvent = lambda kind, body
             process = start(SqlLedger(database), _introduction(job_))
         except Paused as error:
             return Outcome(job.PAUSED, reason=str(error))
+        except NodeExcluded as error:
+            return Outcome(job.EXCLUDED, reason=str(error))
         worker = _Worker(database, job_, process, watch, on_event)
         try:
             process.keep_alive(watch.on_fenced)
@@ -73,13 +78,17 @@ def _introduction(job_: Job) -> StartProcess:
     return StartProcess(
         project=job_.project,
         nonce=new_nonce(),
-        node=job_.node or socket.gethostname(),
+        node=_node(job_),
         executor=job_.executor,
         job_id=job_.job_id or str(os.getpid()),
         lease=job_.lease,
         files_per_process=job_.files_per_process,
         partition=job_.partition,
     )
+
+
+def _node(job_: Job) -> str:
+    return job_.node or socket.gethostname()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,10 @@ class _Worker:
 
     def __init__(self, database: Database, job_: Job, process: Process, watch: Watch, on_event: OnEvent) -> None:
         self._database, self._job, self._process, self._watch = database, job_, process, watch
+        self._logs = logs.paths(database, process.id)
+        self._recorder = measured.recorder_of(process)
         self._ended: payload.Ended | None = None
+        self._said: report.Report | None = None
         self._consumed: list[DeliveredFile] = []
         self.steps = Steps(SqlLedger(database), process.key, on_event)
         on_event("process.started", {"process": process.id, "project": process.project})
@@ -109,27 +121,25 @@ class _Worker:
         except Fenced:
             raise
         except Interrupted as error:
-            return self._roll_back(str(error), "interrupted", counted=error.number not in UNCOUNTED)
+            return self._roll_back(error, "interrupted", counted=error.number not in UNCOUNTED)
         except RolledBack as error:  # the commit was refused
-            return self._roll_back(str(error), "failed", counted=True)
+            return self._roll_back(error, "failed", counted=True)
         except CatalogError:
             raise
-        except BookkeeperError as error:
-            return self._roll_back(str(error), "failed", counted=True)
-        except OSError as error:  # the scratch folder
-            return self._roll_back(f"{error.filename}: {error.strerror}", "failed", counted=True)
+        except (BookkeeperError, OSError) as error:  # the latter of the scratch folder
+            return self._roll_back(error, "failed", counted=True)
 
     def outcome(self, fate: str, reason: str = "") -> Outcome:
         """Return what became of the process."""
         committed = fate == job.COMMITTED
-        entries = (file.entries if file.entries_read is None else file.entries_read for file in self._consumed)
+        entries = (measured.entries_of([file]) or 0 for file in self._consumed)
         return Outcome(
             fate=fate,
             process_id=self._process.id,
             reason=reason,
             files=len(self._process.files),
             consumed=len(self._consumed) if committed else 0,
-            entries=sum(known or 0 for known in entries) if committed else 0,
+            entries=sum(entries) if committed else 0,
             outputs=tuple(output.final_url for output in self._process.outputs) if committed else (),
             code=self._ended.code if self._ended else None,
             step=self.steps.current.value if self.steps.current and fate in (job.ROLLED_BACK, job.FENCED) else None,
@@ -149,10 +159,9 @@ class _Worker:
             partitioned = self._process.started.partitioned
             places = self._watch.run(lambda: inputs.within_reach(files, copies, self._watch.check, whole=partitioned))
             given = [file for file in files if file.id in places]
-            outputs = self._output_paths(scratch)
+            outputs = surroundings.output_paths(scratch, self._process, self._job.outputs)
             self._analyse(program, scratch, [places[file.id] for file in given], outputs)
-            self.steps.begin(Step.VERIFICATION)
-            self._believe(report.read(scratch / "report.jsonl", given, places), given)
+            self._judge(scratch, given, places)
             made = self._prove(outputs)
             self.steps.begin(Step.OUTPUT_STORAGE)
             for one in made:
@@ -162,26 +171,21 @@ class _Worker:
 
     def _nothing(self) -> Outcome:
         """End a process that got no file."""
-        paused = self._process.project_state == "paused"
-        reason = "the project is paused" if paused else "nothing to do"
+        fate, reason = job.NOTHING, "nothing to do"
+        if self._process.status is Status.EXCLUDED:
+            fate, reason = job.EXCLUDED, self._process.why
+        elif self._process.project_state == "paused":
+            fate, reason = job.PAUSED, "the project is paused"
         self.steps.end("nothing")
         self._process.roll_back(reason, counted=False)
-        return self.outcome(job.PAUSED if paused else job.NOTHING, reason)
-
-    def _output_paths(self, scratch: Path) -> list[Path]:
-        """Return where the outputs are to be written: each alone in a folder, under its final name."""
-        paths = []
-        for number, output in enumerate(self._job.outputs):
-            folder = scratch / f"output{number}"
-            folder.mkdir()
-            paths.append(folder / self._process.name_of(output.name))
-        return paths
+        return self.outcome(fate, reason)
 
     def _analyse(self, program: str, scratch: Path, places: list[str], outputs: list[Path]) -> None:
         """Run the command. All its inputs are opened, durably, right before."""
-        environment = self._environment(scratch, places, outputs)
-        words = command.expand(self._job.command, places, self._values(outputs))
-        out, err = (logs.CappedLog(path, self._job.log_cap) for path in logs.paths(self._database, self._process.id))
+        environment = surroundings.environment(scratch, self._process, places, outputs)
+        values = surroundings.values(self._process, self._job.outputs, outputs)
+        words = command.expand(self._job.command, places, values)
+        out, err = (logs.CappedLog(path, self._job.log_cap) for path in self._logs)
         self.steps.begin(Step.ANALYSIS)
         try:
             self._process.opened_all()
@@ -193,6 +197,7 @@ class _Worker:
                 logs=(out, err),
                 watch=self._watch,
                 grace=self._job.grace,
+                recorder=self._recorder,
             )
         except UsageError:
             self.steps.current = Step.STAGE_EXECUTABLE  # it never ran: no file is to blame
@@ -200,55 +205,41 @@ class _Worker:
         finally:
             out.close()
             err.close()
-        self._record_performance(self._ended)
-        self._watch.check()
-        if self._ended.code != 0:
-            self._last_words(scratch, places)
-            raise BookkeeperError(self._ended.reason)
 
-    def _environment(self, scratch: Path, places: list[str], outputs: list[Path]) -> dict[str, str]:
-        listed, reported = scratch / "inputs.txt", scratch / "report.jsonl"
-        listed.write_text("".join(f"{place}\n" for place in places), encoding="utf-8")
-        reported.touch()
-        environment = {name: value for name, value in os.environ.items() if name != "BOOKKEEPER_PROCESS"}
-        environment["BOOKKEEPER_INPUTS"] = str(listed)
-        environment["BOOKKEEPER_REPORT"] = str(reported)
-        environment["BOOKKEEPER_PROCESS_ID"] = str(self._process.id)
-        if outputs:
-            environment["BOOKKEEPER_OUTPUT"] = str(outputs[0])
-        return environment
-
-    def _values(self, outputs: list[Path]) -> dict[str, str]:
-        values = {"process": str(self._process.id)}
-        if self._process.partition is not None:
-            values["partition"] = str(self._process.partition)
-        if len(outputs) == 1:
-            values["output"] = str(outputs[0])
-        for spec, path in zip(self._job.outputs, outputs, strict=True):
-            values[f"output.{spec.key}"] = str(path)
-        return values
-
-    def _record_performance(self, ended: payload.Ended) -> None:
-        body: dict[str, Any] = {
-            "exit_code": ended.code,
-            "wall_s": round(ended.wall_s, 3),
-            "cpu_s": ended.cpu_s,
-            "peak_rss_mb": round(ended.peak_rss_mb, 1),
-        }
-        self.steps.tell("perf.recorded", body)
-
-    def _last_words(self, scratch: Path, places: list[str]) -> None:
-        """Let a command that failed say of single files what it knows: the reasons go into the history."""
-        files = [file for file in self._process.files if file.state == "opened"]
-        given = dict(zip((file.id for file in files), places, strict=True))
+    def _judge(self, scratch: Path, given: list[DeliveredFile], places: Mapping[int, str]) -> None:
+        """Look at how the command ended and at what it says of its files; what it cost is told in any case."""
+        assert self._ended is not None
+        measured.keep(self._recorder, given, logs.perf_path(self._database, self._process.id))
         try:
-            said = report.read(scratch / "report.jsonl", files, given)
+            self._watch.check()
+            if self._ended.code != 0:
+                self._last_words(scratch, given, places)
+                raise CommandFailed(self._ended.reason)
+            self.steps.begin(Step.VERIFICATION)
+            self._said = report.read(scratch / surroundings.REPORT, given, places)
+            self._believe(self._said, given)
+        finally:
+            said = self._said.said if self._said else {}
+            body = measured.body_of(
+                self._recorder,
+                code=self._ended.code,
+                node=_node(self._job),
+                given=given,
+                consumed=self._consumed,
+                said=said,
+            )
+            self.steps.tell("perf.recorded", body)
+
+    def _last_words(self, scratch: Path, given: list[DeliveredFile], places: Mapping[int, str]) -> None:
+        """Let a command that failed say of single files what it knows: the reasons go into the history."""
+        try:
+            self._said = report.read(scratch / surroundings.REPORT, given, places)
         except UsageError as error:
             self.steps.tell("report.refused", {"problem": str(error)})
             return
-        for file in files:
-            if file.id in said.said and said.said[file.id].mark in (Mark.SKIPPED, Mark.FAILED):
-                one = said.said[file.id]
+        for file in given:
+            one = self._said.said.get(file.id)
+            if one is not None and one.mark in (Mark.SKIPPED, Mark.FAILED):
                 file.decided(one.mark, entries=one.entries, bytes=one.bytes, reason=one.reason or "no reason given")
 
     def _believe(self, said: report.Report, given: list[DeliveredFile]) -> None:
@@ -324,10 +315,13 @@ class _Worker:
         self.steps.end("ok", reason or None)
         return self.outcome(job.COMMITTED, reason)
 
-    def _roll_back(self, reason: str, how: str, *, counted: bool) -> Outcome:
+    def _roll_back(self, error: Exception, how: str, *, counted: bool) -> Outcome:
+        reason = message_of(error)
         self.steps.end(how, reason)
+        step = self.steps.current
+        evidence = evidence_of(error, step, self._ended, self._logs)
         try:
-            became = self._process.roll_back(reason, step=self.steps.current, counted=counted)
+            became = self._process.roll_back(reason, step=step, counted=counted, evidence=evidence)
         except (StorageError, NotAllowed):  # it was committed before, and its publication has to wait
             if self._process.fate is not Fate.COMMITTED:
                 raise
