@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bookkeeper.errors import UsageError
@@ -44,3 +45,19 @@ def entries_of(proof: Validation | None, expect: Expect | None) -> int | None:
         return None
     tree = str(expect.get("tree")) if expect else ""
     return proof[tree] if tree in proof else max(proof.values(), default=None)
+
+
+def prove(path: Path, level: str | Sequence[str], expect: Expect | None, plugins: Sequence[str] = ()) -> Validation:
+    """Prove a file by a level, by the validator of a plug-in, or by a command.
+
+    ``plugins`` are the modules to look in beside what is installed. Raises `ValidationError`, `UsageError`.
+    """
+    from bookkeeper.validation import LEVELS, Judge, validate
+
+    if not isinstance(level, str):
+        return validate(path, "quick", expect, command=list(level))
+    if level in LEVELS:
+        return validate(path, level, expect)
+    from bookkeeper.plugins import validator
+
+    return validate(path, "quick", expect, judge=Judge(level, validator(level, plugins)))

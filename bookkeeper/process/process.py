@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.errors import BookkeeperError, Fenced, RolledBack, StorageError
 from bookkeeper.failures.evidence import Evidence
 from bookkeeper.process.files import DeliveredFile, refuse_undecided
 from bookkeeper.process.heart import Heart
-from bookkeeper.process.outputs import Expect, entries_consumed, entries_of, name_of
+from bookkeeper.process.outputs import Expect, entries_consumed, entries_of, name_of, prove
 from bookkeeper.process.publication import publish_all
 from bookkeeper.protocol import (
     Delivered,
@@ -156,7 +156,7 @@ class Process:
         name: str,
         *,
         key: str | None = None,
-        validate: Literal["deep", "quick"] | Sequence[str] | None = "deep",
+        validate: str | Sequence[str] | None = "deep",
         expect: Expect | None = None,
         adopt: bool = False,
         checksum: str | None = None,
@@ -165,10 +165,10 @@ class Process:
     ) -> OutputRecord:
         """Validate a local file, copy it to the destination under a temporary name and prove that it arrived.
 
-        ``name`` is the final name with ``{process}`` or ``{partition}`` in it. ``validate`` is a level or a command;
-        ``expect`` is ``{"tree": …, "entries": number | "consumed"}``; ``checksum`` is that of the file when the
-        payload ended (taken now where None); ``proof`` is what an earlier `validate` of it returned, and takes the place
-        of another. May be called several times; changes no state.
+        ``name`` is the final name with ``{process}`` or ``{partition}`` in it. ``validate`` is a level, the name of a
+        plug-in's validator, or a command; ``expect`` is ``{"tree": …, "entries": number | "consumed"}``; ``checksum`` is
+        that of the file when the payload ended (taken now where None); ``proof`` is what an earlier `validate` of it
+        returned, and takes the place of another. May be called several times; changes no state.
         Raises `ValidationError`, `StorageError`, `NotAllowed` (another catalog's destination).
         """
         from bookkeeper import stageout
@@ -209,19 +209,18 @@ class Process:
         return record
 
     def validate(
-        self, path: Path, level: Literal["deep", "quick"] | Sequence[str] | None, expect: Expect | None
+        self, path: Path, level: str | Sequence[str] | None, expect: Expect | None, *, plugins: Sequence[str] = ()
     ) -> Validation | None:
-        """Prove what can be proved about an output; None where nothing was asked. Raises `ValidationError`."""
+        """Prove what can be proved about an output; None where nothing was asked. Raises `ValidationError`.
+
+        ``plugins`` are modules which may have the validator that ``level`` names.
+        """
         if level is None:
             return None
-        from bookkeeper.validation import validate
-
         resolved = dict(expect) if expect else None
         if resolved and resolved.get("entries") == "consumed":
             resolved["entries"] = entries_consumed(self._files.values())
-        if isinstance(level, str):
-            return validate(path, level, resolved)
-        return validate(path, "quick", resolved, command=list(level))
+        return prove(path, level, resolved, plugins)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

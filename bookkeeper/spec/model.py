@@ -18,6 +18,9 @@ from bookkeeper.spec.retrying import RetryTable
 from bookkeeper.spec.values import Bytes, Count, Name, Seconds, Table, Word, in_folder
 from bookkeeper.worker import Job, OutputSpec, command
 
+MB: Final = 1 << 20
+"""Bytes: what schedulers mean by it."""
+
 LEVELS: Final = ("deep", "quick")
 JUDGES: Final = '"deep", "quick" or { command = ["check", "{path}"] }, or a validator of a plug-in'
 
@@ -232,6 +235,8 @@ class Spec(Table):
             stage_inputs=self.job.stage_inputs,
             allow_entries_mismatch=self.job.allow_entries_mismatch,
             executor=self.executor.kind,
+            memory_mb=self.executor.memory / MB if self.executor.memory else None,
+            plugins=self.plugins.places(self.folder),
         )
 
     def _absolute(self, place: str) -> str:

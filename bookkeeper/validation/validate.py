@@ -12,6 +12,7 @@ from bookkeeper.rootfile import main_tree, open_root, prove, trees_of
 from bookkeeper.rootfile.door import reason
 from bookkeeper.rootfile.source import Fault
 from bookkeeper.validation.found import Found
+from bookkeeper.validation.judge import Judge
 
 LEVELS = ("quick", "deep")
 
@@ -22,7 +23,7 @@ class Validation(Mapping[str, int]):
 
     entries: Mapping[str, int]
     level: str
-    """``quick``, ``deep`` or ``command``."""
+    """``quick``, ``deep``, ``command``, or the name of the validator of a plug-in."""
     size: int
     """Bytes."""
     checks: tuple[str, ...]
@@ -48,13 +49,14 @@ def validate(
     threads: int = 1,
     command: Sequence[str] | None = None,
     timeout: float | None = None,
+    judge: Judge | None = None,
 ) -> Validation:
     """Prove the local file ``path``; the suffix names the format, and the content must agree.
 
     ``quick`` looks at the beginning, the end and the entries of the trees; ``deep`` reads everything. ``expect`` names a
     ``tree``, and ``entries`` that it must have exactly. ``threads`` share the work of a deep check. ``command``, with
     ``{path}`` among its words, judges instead of the deep check, by exiting 0 within ``timeout`` seconds; it never goes
-    through a shell.
+    through a shell. ``judge`` is a named function that judges instead.
 
     Raises `ValidationError` naming file, object and fault.
     """
@@ -63,16 +65,19 @@ def validate(
     wanted = _expectation(expect)
     name = os.fspath(path)
     size = _size(name)
-    deep = level == "deep" and command is None
+    deep = level == "deep" and command is None and judge is None
     found = _prove_root(name, deep, threads) if Path(name).suffix.lower() == ".root" else _prove_other(name, deep)
     if command is not None:
         from bookkeeper.validation.command import run_command
 
         run_command(command, name, timeout)
         found.checks.append(f"`{command[0]}` accepted it")
+    if judge is not None:
+        judge.ask(name, expect or {})
+        found.checks.append(f"validator {judge.name} accepted it")
     if wanted:
         found.checks.append(_meet(name, found.entries, *wanted))
-    label = level if command is None else "command"
+    label = judge.name if judge else level if command is None else "command"
     return Validation(found.entries, label, size, tuple(found.checks), tuple(found.unproved))
 
 

@@ -268,7 +268,8 @@ class _Worker:
         made = []
         for (spec, path), checksum in zip(left, checksums, strict=True):
             try:
-                proof = self._watch.run(partial(self._process.validate, path, spec.validate, spec.expect))
+                ask = partial(self._process.validate, path, spec.validate, spec.expect, plugins=self._job.plugins)
+                proof = self._watch.run(ask)
             except ValidationError as error:
                 raise ValidationError(in_general(str(error), spec, path)) from error
             made.append(_Made(spec, path, checksum, proof))

@@ -82,12 +82,14 @@ def test_plugins_bring_validators_and_executors(tmp_path: Path) -> None:
     text = GOOD.replace('validate = "deep"', 'validate = "histograms"').replace('kind = "local"', 'kind = "cluster"')
     spec = read(tmp_path, text + '[plugins]\nmodules = ["mine.py"]\n')
     assert spec.process().outputs[0].validate == "histograms"
+    assert spec.process().plugins == (str(tmp_path / "mine.py"),)
     assert spec.executor.kind == "cluster" and sorted(spec.loaded.validators()) == ["histograms"]
 
 
 def test_memory_is_read(tmp_path: Path) -> None:
     spec = read(tmp_path, GOOD + 'memory = "2GB"\nmax_memory = "8GB"\n')
     assert (spec.executor.memory, spec.executor.max_memory) == (2 * 10**9, 8 * 10**9)
+    assert spec.process().memory_mb == 2 * 10**9 / 2**20 and read(tmp_path, GOOD).process().memory_mb is None
 
 
 CHANGES = [
