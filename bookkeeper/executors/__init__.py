@@ -40,8 +40,11 @@ class JobStatus:
 class Executor(Protocol):
     """Runs jobs of one request."""
 
-    def free(self) -> int:
-        """Return how many jobs may be submitted now, those that an earlier `submit` left running counted."""
+    def free(self, memory_mb: float | None = None) -> int:
+        """Return how many jobs that ask for so much memory may be submitted now.
+
+        Those that an earlier `submit` left running count. At least one may where none runs.
+        """
         ...
 
     def running(self) -> int:

@@ -23,7 +23,7 @@ from typing import Final
 from bookkeeper import logs
 from bookkeeper.catalog import Database
 from bookkeeper.errors import StorageError
-from bookkeeper.executors import JobStatus
+from bookkeeper.executors import JobStatus, memory
 from bookkeeper.worker import Job, Outcome
 from bookkeeper.worker.watch import SIGNALS, signal_words
 
@@ -33,11 +33,12 @@ LOG_CAP: Final = 1 << 18
 
 @dataclass
 class _Worker:
-    """A worker that runs: its process, the log of its slot and where its part begins, and what it said so far."""
+    """A worker that runs: its process, the log of its slot and where its part begins, its memory, what it said so far."""
 
     process: subprocess.Popen[bytes]
     log: Path
     begins: int
+    memory_mb: float | None = None
     said: bytearray = field(default_factory=bytearray)
 
     @property
@@ -51,7 +52,7 @@ class _Worker:
 
 
 class LocalExecutor:
-    """Workers on this host, at most ``jobs`` of a request at once."""
+    """Workers on this host, at most ``jobs`` of a request at once, and no more than its memory holds."""
 
     def __init__(self, database: Database, request: str, jobs: int) -> None:
         self._database, self._jobs, self._request = database, jobs, request
@@ -74,15 +75,21 @@ class LocalExecutor:
                 os.close(slot)
         return taken
 
-    def free(self) -> int:
+    def free(self, memory_mb: float | None = None) -> int:
         """See `Executor.free`."""
-        return max(0, self._jobs - self.running())
+        running = self.running()
+        slots = max(0, self._jobs - running)
+        if not slots or memory_mb is None:
+            return slots
+        promised = ((worker.process.pid, worker.memory_mb) for worker in self._workers.values())
+        fitting = int(memory.unpromised_mb(promised) // memory_mb)
+        return min(slots, max(fitting, 0 if running else 1))
 
     def submit(self, job: Job) -> str:
         """See `Executor.submit`."""
         number, slot = next((number, slot) for number in range(1 << 20) if (slot := self._lock(number)) is not None)
         try:
-            worker = self._start(number, slot)
+            worker = self._start(number, slot, job.memory_mb)
         finally:
             os.close(slot)  # the worker has it now
         self._workers[worker.process.stdout.fileno()] = worker  # type: ignore[union-attr]
@@ -113,7 +120,7 @@ class LocalExecutor:
             worker.process.returncode = worker.process.poll() or 0  # it goes on, and is nobody's child soon
         self._workers.clear()
 
-    def _start(self, number: int, slot: int) -> _Worker:
+    def _start(self, number: int, slot: int, memory_mb: float | None) -> _Worker:
         log = self._log(number)
         with log.open("ab") as stream:
             begins = stream.tell()
@@ -132,7 +139,7 @@ class LocalExecutor:
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.set_blocking(process.stdout.fileno(), False)  # type: ignore[union-attr]
-        return _Worker(process, log, begins)
+        return _Worker(process, log, begins, memory_mb)
 
     def _log(self, number: int) -> Path:
         log = logs.folder(self._database) / f"worker-{self._request}-{number}.log"

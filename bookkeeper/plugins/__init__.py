@@ -5,10 +5,11 @@ at least once for each, with a cursor of its own; so one that was away catches u
 nobody but itself. Who calls it, and when, is told in `bookkeeper.plugins.lanes`.
 """
 
-from bookkeeper.plugins.dispatcher import Dispatcher
+from bookkeeper.plugins.dispatcher import Dispatcher, subscribe, subscribers
 from bookkeeper.plugins.hooks import hookimpl
 from bookkeeper.plugins.loading import Plugin, Plugins, add_module, load, validator
 from bookkeeper.plugins.notify import Notify
+from bookkeeper.plugins.subscribers import Subscriber
 from bookkeeper.plugins.values import Amendment, Decision, Event, Failure, HoldBack, Park, Pause
 
 __all__ = [
@@ -23,8 +24,11 @@ __all__ = [
     "Pause",
     "Plugin",
     "Plugins",
+    "Subscriber",
     "add_module",
     "hookimpl",
     "load",
+    "subscribe",
+    "subscribers",
     "validator",
 ]

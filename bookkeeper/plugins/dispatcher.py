@@ -31,6 +31,11 @@ def subscribers(plugins: Plugins, notify: Sequence[Notify] = (), request: str | 
     return found
 
 
+def subscribe(database: Database, subscribers: Sequence[Subscriber], *, beginning: bool = False) -> None:
+    """Let subscribers that are new be told everything from now on, or from the ``beginning`` of the log."""
+    cursors.create(database, [one.name for one in subscribers], beginning=beginning)
+
+
 class Dispatcher:
     """Tells subscribers events as they are recorded: ``with Dispatcher(database, subscribers):``.
 
@@ -49,7 +54,7 @@ class Dispatcher:
         self._database = database
         self._stop = threading.Event()
         me = cursors.new_owner()
-        cursors.create(database, [one.name for one in subscribers], beginning=beginning)
+        subscribe(database, subscribers, beginning=beginning)
         self._runners = [
             _Runner(Lane(database, one, me, self._stop, timeout=timeout), self._stop) for one in subscribers
         ]

@@ -201,7 +201,7 @@ class Spec(Table):
         return self.retry.policy(self.folder)
 
     def rules(self) -> Rules:
-        """Return how the request is to be worked on."""
+        """Return how the request is to be worked on. Raises `SpecError` (the file of rules)."""
         by = self.job.partition_by
         measure, size = (None, None) if by is None else next(iter(by.model_dump(exclude_none=True).items()))
         return Rules(
@@ -212,6 +212,7 @@ class Spec(Table):
             lease=self.project.lease,
             max_wall=self.project.max_wall,
             output_required=not all(output.optional for output in self.output),
+            policy=self.policy(),
         )
 
     def process(self, project: str | None = None) -> Job:

@@ -6,16 +6,24 @@ from collections.abc import Iterator
 
 from bookkeeper import datasets, files, projects
 from bookkeeper.catalog import Database
+from bookkeeper.plugins import Subscriber, subscribe, subscribers
 from bookkeeper.scanning import FileRecord, scan
 from bookkeeper.spec import Spec
 from bookkeeper.submit.progress import OnUpdate, Progress
 
 
+def audience(spec: Spec) -> list[Subscriber]:
+    """Return everybody who is told what happens to the request of a spec: plug-ins, and targets of notifications."""
+    return subscribers(spec.loaded, spec.notifications(), spec.project.name)
+
+
 def prepare(spec: Spec, database: Database, on_update: OnUpdate = lambda progress: None) -> projects.StartedProject:
     """Start the project of a spec, or find it started. Files that the spec names are declared first, once.
 
-    A project that exists keeps its files, whatever the spec's globs match by now.
+    A project that exists keeps its files, whatever the spec's globs match by now. Plug-ins that are new are told
+    everything from here on.
     """
+    subscribe(database, audience(spec))
     name = spec.project.name
     known = database.one("SELECT 1 FROM projects WHERE name = :name", {"name": name})
     if spec.files and known is None:

@@ -16,6 +16,7 @@ class Progress:
     ``phase`` is declaring, running, stopping or done. While declaring, ``scanned`` files of ``to_scan`` are known;
     afterwards ``status`` has the numbers of the request. ``running`` jobs are those on this host, whoever started them;
     ``entries`` were consumed by committed processes of this run. ``reasons`` are the last failures, newest last.
+    ``waiting`` says why nothing is started although files are left, "" where nothing holds it up.
     """
 
     phase: str
@@ -28,18 +29,24 @@ class Progress:
     eta: float | None = None
     seconds: float = 0.0
     reasons: tuple[str, ...] = ()
+    waiting: str = ""
     scanned: int = 0
     to_scan: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """How it ended. ``interrupted``: it was told to stop, and the project is left open."""
+    """How it ended.
+
+    ``interrupted``: it was told to stop, and the project is left open. ``untold`` are the plug-ins and targets of
+    notifications that could not be told everything; `bookkeeper plugin run SPEC` tries again.
+    """
 
     project: str
     status: RequestStatus
     interrupted: bool = False
     reasons: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -13,12 +13,14 @@ from bookkeeper.catalog import Database
 from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
 from bookkeeper.executors import Executor, JobStatus
 from bookkeeper.ledger.door import forgive, sweep
+from bookkeeper.plugins import Dispatcher
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
 from bookkeeper.spec import Spec
-from bookkeeper.submit.preparing import prepare
+from bookkeeper.submit.preparing import audience, prepare
 from bookkeeper.submit.progress import OnUpdate, Progress, Submitted
-from bookkeeper.worker import job
+from bookkeeper.submit.waiting import deliverable, waiting
+from bookkeeper.worker import Outcome, job
 from bookkeeper_schema.states import Step
 
 TICK: Final = 0.2
@@ -55,8 +57,20 @@ def submit(
     a project that is paused at the start, `NotAllowed` for one that ended incomplete and was not recovered,
     `BookkeeperError` where workers cannot start.
     """
-    name = spec.project.name
     prepare(spec, database, on_update)
+    dispatcher = Dispatcher(database, audience(spec))
+    dispatcher.start()
+    try:
+        submitted = _submit(spec, database, jobs, adopt, on_update, stop or threading.Event())
+    finally:
+        untold = dispatcher.close()
+    return replace(submitted, untold=tuple(untold))
+
+
+def _submit(
+    spec: Spec, database: Database, jobs: int | None, adopt: bool, on_update: OnUpdate, stop: threading.Event
+) -> Submitted:
+    name = spec.project.name
     status = projects.status(database, name)
     if status.open_project is None:
         publish_pending(database, name)
@@ -73,9 +87,10 @@ def submit(
             f"project {status.open_project} is paused: {status.pause_reason}",
             remedy=f"`bookkeeper project resume {status.open_project}` when mended, then submit again",
         )
-    executor = executors.make(spec.executor.kind, database, status.request, jobs or spec.executor.jobs)
+    kind, many = spec.executor.kind, jobs or spec.executor.jobs
+    executor = executors.make(kind, database, status.request, many, plugins=spec.loaded)
     try:
-        return _Run(spec, database, executor, adopt, on_update, stop or threading.Event()).to_the_end()
+        return _Run(spec, database, executor, adopt, on_update, stop).to_the_end()
     finally:
         executor.close()
 
@@ -154,14 +169,15 @@ class _Run:
         return slept if slept > LEAP else 0.0
 
     def _launch(self, status: RequestStatus) -> None:
-        """Start as many workers as there are free slots and files for."""
-        if status.available == 0 or time.monotonic() < self._not_before:
+        """Start as many workers as there are free slots, memory, and files that can be delivered now."""
+        files = deliverable(status)
+        if files == 0 or time.monotonic() < self._not_before:
             return
         empty_handed = projects.empty_handed(self._database, status.request) | {None}
         starting = sum(1 for one in self._ours.values() if one.process_id in empty_handed)
-        groups = -(-status.available // self._files_a_worker(status))
-        for _ in range(min(self._executor.free(), groups - starting)):
-            one = self._spec.process(status.open_project)
+        groups = -(-files // self._files_a_worker(status))
+        one = self._spec.process(status.open_project)
+        for _ in range(min(self._executor.free(one.memory_mb), groups - starting)):
             name = self._executor.submit(replace(one, wait=False, adopt=self._adopt))
             self._ours[name] = JobStatus(name, over=False)
 
@@ -180,7 +196,7 @@ class _Run:
             return  # somebody ended or recovered the project while it started: the next look tells where to go on
         if outcome is None and ended.process_id is None:
             self._failed_starts.append(ended.problem)
-        elif outcome is not None and outcome.fate == job.ROLLED_BACK and outcome.step == Step.STAGE_EXECUTABLE:
+        elif outcome is not None and _did_not_start(outcome):
             self._failed_starts.append(outcome.reason)
         else:
             self._failed_starts.clear()
@@ -249,6 +265,12 @@ class _Run:
                 eta=left / per_s if per_s > 0 else None,
                 seconds=now - self._began,
                 reasons=tuple(self._reasons),
+                waiting=waiting(self._database, status) if phase == "running" else "",
             )
         )
         return status
+
+
+def _did_not_start(outcome: Outcome) -> bool:
+    """Tell whether a worker got nowhere, for a reason that is not in its files: its program is missing, its node excluded."""
+    return outcome.fate == job.EXCLUDED or (outcome.fate == job.ROLLED_BACK and outcome.step == Step.STAGE_EXECUTABLE)
