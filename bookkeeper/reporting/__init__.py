@@ -9,6 +9,7 @@ from bookkeeper.reporting.failures import failures_of
 from bookkeeper.reporting.page import page_of, write_page
 from bookkeeper.reporting.performance import performance_of
 from bookkeeper.reporting.process import failure_of
+from bookkeeper.reporting.recent import top_category
 from bookkeeper.reporting.reclassify import reclassify
 
-__all__ = ["failure_of", "failures_of", "page_of", "performance_of", "reclassify", "write_page"]
+__all__ = ["failure_of", "failures_of", "page_of", "performance_of", "reclassify", "top_category", "write_page"]

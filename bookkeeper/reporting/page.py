@@ -60,25 +60,30 @@ def _figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     files = report["status"]["files"]
     busy = [row for row in report["nodes"] if row["wall_time_s"] > 0]
     lost = [row for row in report["waste"] if row["waste_s"] > 0]
-    wall, memory, efficiency = report["wall_time_s"], report["peak_rss_mb"], report["cpu_efficiency"]
+    wall, memory, efficiency, speed = (report[key] for key in ("wall_time_s", "peak_rss_mb", "cpu_efficiency", "speed"))
     drawn: list[tuple[str, str, str]] = []
     if report["progress"]:
         drawn.append(("Progress", "", plots.progress(report["progress"], files)))
         drawn.append(("How processes ended", "", plots.ends(report["progress"])))
+    if wall:
+        label = "wall time of committed processes"
+        drawn.append(("Wall time", _in_short(wall, _span), plots.seconds("wall", wall, label)))
+    if memory:
+        words = _in_short(memory, lambda value: f"{value:,.0f} MB")
+        drawn.append(("Memory", words, plots.histogram("memory", memory, "peak memory in MB")))
+    if efficiency:
+        label = "CPU time / wall time in %"
+        drawn.append(
+            ("CPU efficiency", _in_short(efficiency, _percent), plots.histogram("cpu", efficiency, label, scale=0.01))
+        )
+    if speed:
+        words = _in_short(speed, lambda value: f"{_speed(value)} {speed['unit']}")
+        drawn.append(("Speed", words, plots.histogram("speed", speed, f"{speed['unit']} of committed processes")))
+    if lost:
+        drawn.append(("Lost time", "wall time of rolled-back processes", plots.waste(lost)))
     if busy:
         more = f"the {plots.MOST_NODES} busiest of {len(busy):,}" if len(busy) > plots.MOST_NODES else ""
         drawn.append(("Nodes", more, plots.nodes(busy)))
-    if lost:
-        drawn.append(("Lost time", "wall time of rolled-back processes", plots.waste(lost)))
-    if wall:
-        drawn.append(
-            ("Wall time", _in_short(wall, _span), plots.seconds("wall", wall, "wall time of committed processes"))
-        )
-    if memory:
-        drawn.append(("Memory", _in_short(memory, _megabytes), plots.histogram("memory", memory, "peak memory in MB")))
-    if efficiency:
-        label = "CPU time / wall time"
-        drawn.append(("CPU efficiency", _in_short(efficiency, _percent), plots.histogram("cpu", efficiency, label)))
     # what matplotlib wrote is markup, whose texts it has escaped
     return [{"title": title, "words": words, "svg": Markup(svg)} for title, words, svg in drawn]  # noqa: S704
 
@@ -93,10 +98,6 @@ def _span(seconds: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
-
-
-def _megabytes(value: float) -> str:
-    return f"{value:,.0f} MB"
 
 
 def _speed(value: float) -> str:

@@ -46,8 +46,8 @@ def performance_of(database: Database, project: str) -> dict[str, Any]:
     """Return how the request of ``project`` runs, as JSON can hold it. Raises `NotFound`.
 
     Keys: ``request``, ``status`` (as `bookkeeper status` has it), ``at``; ``totals``; ``nodes`` (rows of `node_summary`,
-    those with most wall time first); ``wall_time_s``, ``peak_rss_mb``, ``cpu_efficiency`` (each a `distribution`, or None);
-    ``slow_nodes``; ``progress`` (intervals of equal length); ``waste`` (by category). Times are seconds, sizes bytes.
+    those with most wall time first); ``wall_time_s``, ``peak_rss_mb``, ``cpu_efficiency`` and ``speed`` (which has a
+    ``unit``), each a `distribution` or None; ``slow_nodes``; ``progress`` (intervals of equal length); ``waste`` (by category). Times are seconds, sizes bytes.
     """
     now = projects.status(database, project)
     asked = {"request": now.request}
@@ -67,6 +67,7 @@ def performance_of(database: Database, project: str) -> dict[str, Any]:
         "wall_time_s": distribution(row["ended_at"] - row["started_at"] for row in ended if row["state"] in COMMITTED),
         "peak_rss_mb": distribution(row["peak_rss_mb"] for row in measured),
         "cpu_efficiency": distribution(_efficiency(row["cpu_s"], row["wall_s"]) for row in measured),
+        "speed": _speed([row for row in measured if row["state"] in COMMITTED]),
         "slow_nodes": slowness.slow_nodes([row for row in measured if row["state"] in COMMITTED]),
         "progress": _progress(ended, now.started_at),
         "waste": _waste(database, asked, sum(row["waste_s"] for row in nodes)),
@@ -92,6 +93,15 @@ def _totals(nodes: list[dict[str, Any]], measured: list[dict[str, Any]]) -> dict
 def _efficiency(cpu: float | None, wall: float | None) -> float | None:
     """Return CPU time over wall time: 1 is one busy core; None where either is not known."""
     return cpu / wall if cpu is not None and wall else None
+
+
+def _speed(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return how fast processes were, in the best unit that is known of any."""
+    for key, unit in slowness.MEASURES:
+        found = distribution(row[key] for row in rows)
+        if found is not None:
+            return {"unit": unit, **found}
+    return None
 
 
 def _progress(ended: list[dict[str, Any]], began: float) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ COLOURS: Final = {
 }
 GOOD, BAD, ACCENT, WARN = list(COLOURS)[2:]
 
-MOST_NODES: Final = 15
+MOST_NODES: Final = 8
 
 _SETTINGS: Final[Any] = {
     "svg.hashsalt": "bookkeeper",
@@ -52,6 +52,8 @@ _SETTINGS: Final[Any] = {
     "grid.linewidth": 0.8,
     "xtick.major.size": 0.0,
     "ytick.major.size": 0.0,
+    "xtick.major.pad": 5.0,
+    "ytick.major.pad": 5.0,
     "text.parse_math": False,
     "legend.frameon": False,
     "legend.fontsize": 9.0,
@@ -73,7 +75,7 @@ def progress(parts: Sequence[Mapping[str, Any]], files: int) -> str:
         widths = [ends[0]] * len(ends)
         lefts = [end - ends[0] for end in ends]
         axes.bar(lefts, [part["files"] for part in parts], widths, align="edge", color=GOOD, alpha=0.75)
-        axes.set_ylabel("files in each interval")
+        axes.set_ylabel("files in each interval", color=GOOD)
         axes.set_xlabel(f"{name} since the start")
         axes.grid(visible=False, axis="x")
         axes.set_xlim(0, ends[-1])
@@ -84,7 +86,7 @@ def progress(parts: Sequence[Mapping[str, Any]], files: int) -> str:
         share = axes.twinx()
         share.plot([0.0, *ends], sums, color=ACCENT, linewidth=1.8)
         share.set_ylim(0, 105)
-        share.set_ylabel("% of all files")
+        share.set_ylabel("% of all files", color=ACCENT)
         share.grid(visible=False)
 
     return _svg("progress", draw, "Files committed in each interval, and the share of all files, over time")
@@ -155,7 +157,7 @@ def nodes(rows: Sequence[Mapping[str, Any]]) -> str:
         unit, name = _unit(max(row["wall_time_s"] for row in shown))
         places = range(len(shown))
         useful = [(row["wall_time_s"] - row["waste_s"]) / unit for row in shown]
-        axes.barh(places, useful, 0.65, color=GOOD, alpha=0.75, label="other")
+        axes.barh(places, useful, 0.65, color=GOOD, alpha=0.75, label="not lost")
         axes.barh(
             places, [row["waste_s"] / unit for row in shown], 0.65, left=useful, color=BAD, alpha=0.85, label="lost"
         )

@@ -17,7 +17,7 @@ from bookkeeper_cli import catalogs, render
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOUNS: Final = ("file", "dataset", "project", "process")
+NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node")
 """Commands that have verbs of their own; each is a module of that name."""
 
 HOMES: Final = {
@@ -30,7 +30,10 @@ HOMES: Final = {
     "work": "work",
     "process": "process",
     "status": "status",
+    "failures": "failures",
+    "report": "report",
     "recover": "recover",
+    "node": "node",
     "outputs": "status",
     "logs": "status",
     "lineage": "status",
@@ -121,9 +124,9 @@ def _as_it_is(param: Any, ctx: Any, value: Any) -> Any:
     return value if param.callback is None else param.callback(ctx, param, value)
 
 
-def noun(help: str) -> typer.Typer:
+def noun(help: str, cls: type[Noun] = Noun) -> typer.Typer:
     """Return a group of commands."""
-    return typer.Typer(help=help, cls=Noun, **_SETTINGS)
+    return typer.Typer(help=help, cls=cls, **_SETTINGS)
 
 
 def verb(group: typer.Typer, name: str, *, example: str) -> Callable[[F], F]:

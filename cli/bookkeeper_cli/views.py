@@ -41,8 +41,23 @@ def look(database: Database, project: str) -> dict[str, Any]:
     now = projects.status(database, project)
     view = overview(database, now.open_project or project, now)
     view |= _pace(database, now)
+    view |= _trouble(database, now)
     view["reasons"] = recovery.top_reasons(database, project, REASONS) if now.committed < now.files else []
     return {**view, "next": next_steps(view)}
+
+
+def _trouble(database: Database, now: RequestStatus) -> dict[str, Any]:
+    """Return the commonest kind of the last failures, and the nodes that are given nothing."""
+    if now.complete:
+        return {"failures": None, "excluded": []}
+    from bookkeeper import nodes
+
+    excluded = nodes.excluded(database)
+    if not now.rollbacks:
+        return {"failures": None, "excluded": excluded}
+    from bookkeeper import reporting
+
+    return {"failures": reporting.top_category(database, now.request), "excluded": excluded}
 
 
 def overview(database: Database, project: str, now: RequestStatus) -> dict[str, Any]:
@@ -51,7 +66,7 @@ def overview(database: Database, project: str, now: RequestStatus) -> dict[str, 
     clock = database.now()
     for row in live:
         row["running_s"] = clock - row["started_at"]
-    return {"project": project, **now.as_dict(), "processes": live}
+    return {"project": project, "at": clock, **now.as_dict(), "processes": live}
 
 
 def over(view: dict[str, Any]) -> bool:
@@ -79,6 +94,13 @@ def _pace(database: Database, now: RequestStatus) -> dict[str, Any]:
 
 def next_steps(view: dict[str, Any]) -> list[str]:
     """Return what to type next."""
+    steps = _next_moves(view)
+    if view.get("failures"):
+        steps.append(f"bookkeeper failures {view['open_project'] or view['project']}   (what failed, and why)")
+    return steps
+
+
+def _next_moves(view: dict[str, Any]) -> list[str]:
     name = view["open_project"] or view["project"]
     if view["complete"]:
         return [f"bookkeeper outputs {name} --paths"]

@@ -6,12 +6,19 @@ lines, whole. rich is imported only where it draws.
 
 from __future__ import annotations
 
+from bookkeeper_cli.render.failing import (
+    explanation_screen,
+    failed_process,
+    failures_screen,
+    reclassified_screen,
+)
 from bookkeeper_cli.render.messages import error, headline, internal_error, next_step, note, say, verdict
+from bookkeeper_cli.render.performing import report_screen
 from bookkeeper_cli.render.progress import Progress, progress
 from bookkeeper_cli.render.screen import Watch, status_lines, watching
 from bookkeeper_cli.render.streams import line, on_terminal, prepare_streams, raw
 from bookkeeper_cli.render.tables import Column, json_object, record, table
-from bookkeeper_cli.render.words import count, number, size, span, state_style, when
+from bookkeeper_cli.render.words import count, lost, number, size, span, state_style, when
 
 __all__ = [
     "Column",
@@ -19,10 +26,14 @@ __all__ = [
     "Watch",
     "count",
     "error",
+    "explanation_screen",
+    "failed_process",
+    "failures_screen",
     "headline",
     "internal_error",
     "json_object",
     "line",
+    "lost",
     "next_step",
     "note",
     "number",
@@ -30,7 +41,9 @@ __all__ = [
     "prepare_streams",
     "progress",
     "raw",
+    "reclassified_screen",
     "record",
+    "report_screen",
     "say",
     "size",
     "span",

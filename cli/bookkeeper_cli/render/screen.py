@@ -5,36 +5,27 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bookkeeper_cli.render import words
-from bookkeeper_cli.render.streams import coloured, console, drawable, line, on_terminal, visible, width
+from bookkeeper_cli.render.lines import Line, draw, wrapped
+from bookkeeper_cli.render.streams import console, drawable, line, on_terminal, visible, width
 
 View = Mapping[str, Any]
 """What `bookkeeper status --json` prints."""
 
-Line = Sequence[tuple[str, str]]
-"""Pieces of text, each with its style."""
-
 _PARTS: Final = (("committed", "█", "#"), ("held", "▒", "="), ("parked", "▚", "!"), ("available", "░", "."))
 _WIDEST: Final = 100
 _SHORT: Final = 60
+_EXCLUDED: Final = 3
 LAST: Final = 3
 _ENDED: Final = re.compile(r"(process |worker )(\d+): (.*)", re.DOTALL)
 
 
 def status_lines(view: View) -> None:
     """Print the screen."""
-    if coloured():
-        from rich.text import Text
-
-        for pieces in _screen(view):
-            console().print(Text.assemble(*pieces), soft_wrap=True)
-    else:
-        for pieces in _screen(view):
-            line("".join(text for text, _ in pieces).rstrip())
+    draw(_screen(view))
 
 
 class Watch:
@@ -109,10 +100,11 @@ def _screen(view: View) -> Iterator[Line]:
     yield _bar(view, room)
     yield from _counts(view, room)
     yield from _pace(view)
+    yield from _trouble(view, room)
     yield from _processes(view, room)
     yield from _reasons(view, room)
     for number, reason in enumerate(_folded(view.get("last", ())[-LAST:])):
-        for part, text in enumerate(_wrapped(reason, room - 11)):
+        for part, text in enumerate(wrapped(reason, room - 11)):
             yield [("last       " if number == part == 0 else " " * 11, "dim"), (text, "red")]
     for step in view.get("next", ()):
         yield [("→ ", "dim"), (visible(step), "bold")]
@@ -191,6 +183,27 @@ def _pace(view: View) -> Iterator[Line]:
         yield [("rate       ", "dim"), (", ".join(pace), "")]
 
 
+def _trouble(view: View, room: int) -> Iterator[Line]:
+    """Say what keeps files from being delivered, and what failed; nothing where all is well."""
+    at = view.get("at") or 0.0
+    if (view.get("rest_until") or 0.0) > at:
+        rest = f"until {words.when(view['rest_until'])}, for {words.span(view['rest_until'] - at)} more"
+        yield [("resting    ", "dim"), (rest, "yellow")]
+    if view.get("delayed"):
+        soon = f", the first in {words.span(view['next_at'] - at)}" if (view.get("next_at") or 0.0) > at else ""
+        yield [("waiting    ", "dim"), (f"{words.count(view['delayed'], 'file')} for the next try{soon}", "")]
+    excluded = view.get("excluded") or ()
+    for number, row in enumerate(excluded[:_EXCLUDED]):
+        text = f"node {row['node']} until {words.when(row['until'])}: {row['reason']}"
+        for part, shown in enumerate(wrapped(text, room - 11)):
+            yield [("excluded   " if number == part == 0 else " " * 11, "dim"), (shown, "yellow")]
+    if len(excluded) > _EXCLUDED:
+        yield [(f"{'':11}and {len(excluded) - _EXCLUDED:,} more nodes", "dim")]
+    if failures := view.get("failures"):
+        of = f"of the last {failures['of']:,} failed processes" if failures["of"] > 1 else "of the one failed process"
+        yield [("failures   ", "dim"), (failures["category"], "red"), (f": {failures['processes']:,} {of}", "")]
+
+
 def _processes(view: View, room: int) -> Iterator[Line]:
     rows = view.get("processes") or ()
     for number, row in enumerate(rows):
@@ -217,13 +230,6 @@ def _folded(reasons: Sequence[str]) -> list[str]:
     return [f"{kind}{', '.join(numbers)}: {why}" if kind else why for (kind, why), numbers in who.items()]
 
 
-def _wrapped(text: str, room: int) -> list[str]:
-    """Break a text between words where a person watches; elsewhere a line stays whole, for `grep`."""
-    if not on_terminal():
-        return [visible(text)]
-    return textwrap.wrap(visible(text), max(room, 20), break_on_hyphens=False) or [""]
-
-
 def _reasons(view: View, room: int) -> Iterator[Line]:
     reasons = view.get("reasons") or ()
     if not reasons:
@@ -233,7 +239,7 @@ def _reasons(view: View, room: int) -> Iterator[Line]:
     longest = max(map(len, counts))
     for row, count in zip(reasons, counts, strict=True):
         indent = longest + 15
-        first, *rest = _wrapped(row["why"], room - indent)
+        first, *rest = wrapped(row["why"], room - indent)
         yield [(f"  {count:>{longest}}  ", ""), (f"{row['state']:9}  ", words.state_style(row["state"])), (first, "")]
         for more in rest:
             yield [(" " * indent + more, "")]

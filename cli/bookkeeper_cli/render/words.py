@@ -75,6 +75,11 @@ def span(seconds: float | None) -> str:
     return "–" if seconds is None else durations.words(max(0.0, seconds))
 
 
+def lost(seconds: float | None) -> str:
+    """Return time that was lost; nothing lost is a dash."""
+    return span(seconds) if seconds else "–"
+
+
 def plain(value: Any) -> str:
     """Return any value as a cell."""
     if value is None:
