@@ -103,6 +103,7 @@ class Catalog:
         lease: Lease = None,
         max_wall: Lease = None,
         output_required: bool | None = None,
+        policy: Mapping[str, Any] | None = None,
         station: str | None = None,
         owner: str | None = None,
     ) -> Project:
@@ -110,7 +111,8 @@ class Catalog:
 
         Left unsaid, ``max_attempts`` is 3, ``files_per_process`` 100, ``lease`` 10 minutes, and there is no ``max_wall``
         and no output required; a project that exists keeps its own. ``lease`` and ``max_wall`` are seconds or words such
-        as ``"10m"``; ``partition_by`` is ``{"files": 5}``, ``{"bytes": …}`` or ``{"entries": …}``.
+        as ``"10m"``; ``partition_by`` is ``{"files": 5}``, ``{"bytes": …}`` or ``{"entries": …}``; ``policy`` says how
+        failures are retried, as ``{"retry": {"transient_io": {"max_retries": 10}}, "brake": {"identical": 5}}``.
         """
         if partition_by is not None and len(partition_by) != 1:
             raise UsageError("partition_by takes one of files, bytes, entries", remedy='for example {"files": 5}')
@@ -121,6 +123,7 @@ class Catalog:
             "lease": None if lease is None else durations.seconds(lease),
             "max_wall": None if max_wall is None else durations.seconds(max_wall),
             "output_required": output_required,
+            "policy": policy,
         }
         unsaid = [rule for rule, value in said.items() if value is None]
         given = {rule: value for rule, value in said.items() if value is not None}

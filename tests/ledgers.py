@@ -143,6 +143,12 @@ class World:
         )
         return rows[0]
 
+    def setbacks(self, name: str) -> int:
+        """The failures of a file that said nothing about it."""
+        return int(
+            self.value("SELECT l.setbacks FROM ledger l JOIN files f ON f.id = l.file_id WHERE f.name = ?", name)
+        )
+
     def reason(self, name: str) -> str:
         """Why a file does not count."""
         return str(self.value("SELECT reason FROM uncommitted WHERE file = ?", name))

@@ -28,7 +28,7 @@ RETURNING request_id, project_id, partition_number, files_per_process, group_lim
           (SELECT partition_by FROM requests WHERE requests.id = processes.request_id),
           EXISTS (SELECT 1 FROM ledger WHERE project_id = processes.project_id AND state = 'available'
                      AND not_before > 0 AND not_before <= {NOW}),
-          (SELECT reason FROM excluded_nodes x WHERE x.node = processes.node AND x.until > {NOW}), node
+          (SELECT reason FROM excluded_nodes x WHERE x.node = CAST(processes.node AS TEXT) AND x.until > {NOW}), node
 """
 
 _FILE = """l.file_id, l.attempts + l.setbacks, l.solo, l.version, f.version, f.state, f.name, f.size, f.checksum, f.entries, f.tree,
@@ -75,7 +75,7 @@ SELECT {_PINNED}
   FROM deliveries d CROSS JOIN ledger l CROSS JOIN files f
   LEFT JOIN file_versions v ON v.file_id = l.file_id AND v.version = l.version
  WHERE d.process_id = :id AND d.seq = :seq AND l.request_id = :request AND l.file_id = d.file_id AND f.id = d.file_id
- ORDER BY d.attempt, d.file_id
+ ORDER BY l.attempts, d.file_id
 """
 
 ALL_GIVEN: Final = f"""
@@ -84,7 +84,7 @@ SELECT {_PINNED}, d.state, d.entries_read, d.bytes_read, d.reason, d.changed
   LEFT JOIN file_versions v ON v.file_id = l.file_id AND v.version = l.version
  WHERE d.process_id = :id AND p.id = d.process_id AND l.request_id = p.request_id AND l.file_id = d.file_id
    AND f.id = d.file_id
- ORDER BY d.seq, d.attempt, d.file_id
+ ORDER BY d.seq, l.attempts, d.file_id
 """
 
 FAILED_HERE: Final = f"""

@@ -174,7 +174,7 @@ def expire(tx: Tx, process: int, judge: Judge) -> bool:
         return False
     ended = Ended(*row)
     reason = tx.run("SELECT reason FROM processes WHERE id = :id", {"id": process}).fetchone()[0]
-    give_back(tx, ended, reason, judge(tx, ended) if ended.delivered else nobody_failed(tx, ended))
+    give_back(tx, ended, reason, judge(tx, ended))
     return True
 
 
@@ -239,24 +239,19 @@ def release(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
         else:
             tx.run(PARK_CHANGED, rule)
         record(tx, "file.parked", {"file": changed[0], "reason": changed[1]}, project=ended.project, process=ended.id)
+    parked = 0
     if ended.alone:
-        _park_tired(tx, ended, reason, ruling)
+        parked = tx.run(PARK_TIRED, {**rule, "reason": reason, "strikes": ruling.strikes}).rowcount
     target = target_project(tx, ended.request, ended.project)
     strike = {"alone": int(ended.alone), "suspected": bool(ruling.suspects)}
     freed = tx.run(FREE_CHARGED, {**rule, **strike, "target": target}).rowcount
     if ruling.setback:
+        if ended.alone:
+            parked += tx.run(PARK_SET_BACK, {**rule, "reason": reason, "cap": ruling.cap}).rowcount
         freed += tx.run(FREE_SET_BACK, {**rule, "cap": ruling.cap, "delay": ruling.delay, "target": target}).rowcount
     else:
         freed += tx.run(FREE_REST, {**rule, "target": target}).rowcount
     move_share(tx, origin=ended.project, target=target, count=freed)
-
-
-def _park_tired(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
-    """Park the file or the partition that was alone and has had its chances."""
-    rule = {"id": ended.id, "reason": reason}
-    parked = tx.run(PARK_TIRED, {**rule, "strikes": ruling.strikes}).rowcount
-    if ruling.setback and not parked:
-        parked = tx.run(PARK_SET_BACK, {**rule, "cap": ruling.cap}).rowcount
     if parked:
         record(tx, "files.parked", {"count": parked, "reason": reason}, project=ended.project, process=ended.id)
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bookkeeper.catalog import Tx
 from bookkeeper.failures import Evidence, FailureCategory
 from bookkeeper.retries import history
-from bookkeeper.retries.history import Failed
+from bookkeeper.retries.history import BLAMELESS_CATEGORIES, BLAMELESS_STEPS, PASSING, Failed
 from bookkeeper.retries.policy import Policy
 from bookkeeper.retries.ruling import Ended, Exclusion, Ruling
-from bookkeeper_schema.states import Step
-
-PASSING: Final = (FailureCategory.TRANSIENT_IO, FailureCategory.EXECUTOR)
-"""Categories that time mends."""
-
-BLAMELESS: Final = (Step.STAGE_EXECUTABLE, Step.OUTPUT_STORAGE)
-"""Steps whose failure says nothing about the files."""
 
 GONE: Final = "lease expired"
 """How a process ends whose job was heard of no more: its lease was wait enough."""
@@ -46,8 +39,7 @@ class Case:
     @property
     def blames_files(self) -> bool:
         """Whether it says something about the files."""
-        about_files = not self.passing and self.category is not FailureCategory.CONFIGURATION
-        return about_files and self.evidence.step not in BLAMELESS
+        return self.category not in BLAMELESS_CATEGORIES and self.evidence.step not in BLAMELESS_STEPS
 
     @property
     def vanished(self) -> bool:
@@ -57,72 +49,75 @@ class Case:
 
 def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
     """Return what follows from a failure, and the names of the decisions it is made of."""
-    alike = _alike(tx, case)
     excluded = _bad_node(tx, case)
-    brake, rest = (None, None) if excluded else _halt(tx, case, alike)
-    decisions = [
-        name
-        for name, taken in (
-            ("strike", case.blames_files),
-            ("isolate", bool(case.suspects)),
-            ("exclude node", excluded),
-            ("brake", brake),
-            ("rest", rest),
-        )
-        if taken
-    ]
+    brake, rest = (None, None) if excluded else _halt(tx, case)
+    stops = {"exclude node": excluded, "brake": brake, "rest": rest}
+    decisions = [name for name, taken in stops.items() if taken]
     if case.blames_files:
-        ruling = Ruling(
-            strike=True, suspects=tuple(case.suspects), strikes=_strikes(tx, case), brake=brake, exclude=excluded
-        )
-        return ruling, decisions
-    setback = case.passing or case.evidence.step not in BLAMELESS
+        strike = Ruling(strike=True, suspects=tuple(case.suspects), strikes=_strikes(tx, case))
+        return replace(strike, brake=brake, exclude=excluded), ["isolate" if case.suspects else "strike", *decisions]
     delay = _back_off(tx, case) if case.passing and not case.vanished else 0.0
-    decisions += ["back off"] if delay else ["free"]
-    cap = case.policy.retry[case.category].max_retries
-    return Ruling(setback=setback, cap=cap, delay=delay, brake=brake, rest=rest, exclude=excluded), decisions
+    ruling = Ruling(
+        setback=_is_setback(tx, case),
+        cap=case.policy.retry[case.category].max_retries,
+        delay=delay,
+        brake=brake,
+        rest=rest,
+        exclude=excluded,
+    )
+    return ruling, ["back off" if delay else "free", *decisions]
 
 
-def _alike(tx: Tx, case: Case) -> list[Failed]:
-    """Return the failures like this one since the last success, this one first, the newest first."""
-    now = history.standing(tx, case.ended.project)
-    run = history.run_of(tx, case.ended.project, now.run_since)
+def _is_setback(tx: Tx, case: Case) -> bool:
+    """Tell whether the files have a part in it: not where a step failed that has nothing to do with them, nor where
+    the job was heard of no more before it opened one."""
+    if case.vanished:
+        return tx.run(history.ANY_OPENED, {"process": case.ended.id}).fetchone() is not None
+    return case.passing or case.evidence.step not in BLAMELESS_STEPS
+
+
+def _alike(tx: Tx, case: Case, since: float) -> list[Failed]:
+    """Return the failures like this one since a time, this one first, the newest first.
+
+    Alike are two that blame files in the same words, and any two that blame none.
+    """
+    run = history.run_of(tx, case.ended.project, since)
     if case.blames_files:
         return [one for one in run if (one.category, one.fingerprint) == (case.category, case.fingerprint)]
-    return [one for one in run if one.category == case.category]
+    return [one for one in run if not one.blames_files]
 
 
-def _halt(tx: Tx, case: Case, alike: Sequence[Failed]) -> tuple[str | None, tuple[float, str] | None]:
+def _halt(tx: Tx, case: Case) -> tuple[str | None, tuple[float, str] | None]:
     """Return why the project is to be paused, or how long and why it is to rest; neither where failures are too few.
 
     One node alone does not stop a project while others have work: it is that node's matter.
     """
-    if case.policy.identical == 0 or case.vanished:
+    if case.policy.identical == 0:
         return None, None
     now = history.standing(tx, case.ended.project)
     needed = _needed(case, worked_before=now.committed > 0)
-    different = len(alike) if case.evidence.step in BLAMELESS else len(history.of_different_files(tx, alike, needed))
-    if different < needed:
+    alike = history.of_different_files(tx, _alike(tx, case, now.run_since), needed)
+    if len(alike) < needed:
         return None, None
-    nodes = {one.node for one in alike[:needed]}
-    if len(nodes) == 1 and case.ended.node is not None and history.live_elsewhere(tx, case.ended) is not None:
+    on_one_node = case.ended.node is not None and {one.node for one in alike} == {case.ended.node}
+    if on_one_node and history.live_elsewhere(tx, case.ended) is not None:
         return None, None
     message = case.evidence.message or case.fingerprint
     if not case.passing:
-        return f"{different} failures in a row that are alike ({case.category}): {message}", None
+        what = "alike" if case.blames_files else "not the files'"
+        return f"{needed} failures in a row that are {what} ({case.category}): {message}", None
     if case.ended.started_at < now.rest_until:
         return None, None  # it ran before the project went to rest: that rest is its answer
     if now.rests >= case.policy.retry[case.category].max_retries:
         return f"{now.rests} rests did not help ({case.category}): {message}", None
-    seconds = case.policy.delay(case.category, now.rests + 1)
-    return None, (seconds, message) if seconds > 0 else None
+    return None, (case.policy.delay(case.category, now.rests + 1), message)
 
 
 def _needed(case: Case, *, worked_before: bool) -> int:
-    """Return how many failures alike stop a project: fewer where nothing was ever committed, more where files are named."""
+    """Return how many failures alike stop a project: more once something was committed, yet more where files are named."""
     few = case.policy.identical
     if case.category is FailureCategory.CONFIGURATION:
-        return few if worked_before else max(2, few - 1)
+        return few
     if case.suspects:
         return 3 * few
     return few + 2 if worked_before else few

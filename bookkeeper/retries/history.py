@@ -10,10 +10,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from bookkeeper.catalog import Tx
+from bookkeeper.failures import FailureCategory
 from bookkeeper.retries.ruling import Ended
+from bookkeeper_schema.states import Step
 
 LONGEST_RUN: Final = 40
 """Failures that are looked at: more than any brake needs."""
+
+PASSING: Final = (FailureCategory.TRANSIENT_IO, FailureCategory.EXECUTOR)
+"""Categories that time mends."""
+
+BLAMELESS_CATEGORIES: Final = (*PASSING, FailureCategory.CONFIGURATION)
+"""What says nothing about a file."""
+
+BLAMELESS_STEPS: Final = (Step.STAGE_EXECUTABLE, Step.OUTPUT_STORAGE)
+"""Steps whose failure says nothing about a file."""
 
 PROJECT: Final = """
 SELECT COALESCE(last_commit_at, 0), COALESCE(resumed_at, 0), COALESCE(rest_until, 0), rests,
@@ -22,7 +33,7 @@ SELECT COALESCE(last_commit_at, 0), COALESCE(resumed_at, 0), COALESCE(rest_until
 """
 
 RUN: Final = """
-SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', p.ended_at
+SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', e.body ->> 'step', p.ended_at
   FROM events e JOIN processes p ON p.id = e.process_id
  WHERE e.project_id = :project AND e.kind = 'failure.classified' AND p.ended_at > :since
  ORDER BY e.id DESC LIMIT :limit
@@ -46,6 +57,8 @@ SELECT min(started_at) FROM processes
 """
 
 FILES: Final = "SELECT file_id FROM deliveries WHERE process_id = :process"
+
+ANY_OPENED: Final = "SELECT 1 FROM deliveries WHERE process_id = :process AND opened_at IS NOT NULL LIMIT 1"
 
 FAILED_ELSEWHERE: Final = """
 SELECT 1 FROM deliveries d JOIN processes p ON p.id = d.process_id
@@ -85,13 +98,19 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A process that failed: where, why, and when it ended."""
+    """A process that failed: where, why, in which step, and when it ended."""
 
     process: int
     node: str | None
     category: str
     fingerprint: str
+    step: str | None
     ended_at: float
+
+    @property
+    def blames_files(self) -> bool:
+        """Whether it says something about its files."""
+        return self.category not in BLAMELESS_CATEGORIES and self.step not in BLAMELESS_STEPS
 
 
 def standing(tx: Tx, project: int) -> Standing:
@@ -121,7 +140,7 @@ def run_on_node(tx: Tx, ended: Ended, since: float, limit: int) -> list[Failed]:
         if state in ("committed", "revoking", "revoked"):
             break
         if category is not None:
-            run.append(Failed(process, ended.node, category, "", ended_at))
+            run.append(Failed(process, ended.node, category, "", None, ended_at))
     return run[:limit]
 
 
@@ -132,11 +151,15 @@ def live_elsewhere(tx: Tx, ended: Ended) -> float | None:
 
 
 def of_different_files(tx: Tx, run: Iterable[Failed], enough: int) -> list[Failed]:
-    """Return failures of a run of which no two had a file in common, at most ``enough``; one without files counts."""
+    """Return failures of a run of which no two had a file in common, at most ``enough``.
+
+    One without files counts, and so does one that passes, or of a step that has nothing to do with them.
+    """
     seen: set[int] = set()
     chosen = []
     for one in run:
-        files = {row[0] for row in tx.run(FILES, {"process": one.process})}
+        asked = one.category not in PASSING and one.step not in BLAMELESS_STEPS
+        files = {row[0] for row in tx.run(FILES, {"process": one.process})} if asked else set()
         if not files & seen:
             seen |= files
             chosen.append(one)

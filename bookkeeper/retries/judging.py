@@ -37,6 +37,8 @@ def judge(evidence: Evidence | None = None) -> Judge:
         said = evidence
         if said is None:
             said = Evidence(message=str(tx.run(REASON, {"process": ended.id}).fetchone()[0]))
+        if ended.delivered == 0 and said.step is None:
+            return nobody_failed(tx, ended)  # it found nothing to do
         return _rule(tx, ended, said)
 
     return ruling

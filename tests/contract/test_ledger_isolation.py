@@ -111,7 +111,7 @@ def test_steps_that_are_not_the_files_fault_charge_nothing(world: World, step: s
     assert world.attempts("f000") == (0, 0)
 
 
-@pytest.mark.parametrize("step", ["stage-inputs", "analysis", "verification", None])
+@pytest.mark.parametrize("step", ["analysis", "verification", None])
 def test_other_steps_charge_what_was_opened(world: World, step: str | None) -> None:
     job = world.start()
     job.take()
@@ -130,18 +130,19 @@ def test_an_interruption_charges_nothing_and_is_no_failure(world: World) -> None
     assert world.project_state() == ("open", None)
 
 
-def test_a_lease_that_expired_charges_only_after_the_first_opened(world: World) -> None:
+def test_a_lease_that_expired_is_a_setback_only_after_the_first_opened(world: World) -> None:
     job = world.start()
     job.take()
     world.late(job)
     world.catalog.expire()
-    assert world.attempts("f000") == (0, 0)
+    assert world.setbacks("f000") == 0
     job = world.start()
     job.take()
     job.open("f000")
     world.late(job)
     world.catalog.expire()
-    assert [world.attempts(f"f{n:03d}") for n in range(4)] == [(1, 0), (0, 0), (0, 0), (0, 0)]
+    assert [world.setbacks(f"f{n:03d}") for n in range(4)] == [1, 1, 1, 1]
+    assert [world.attempts(f"f{n:03d}") for n in range(4)] == [(0, 0)] * 4
 
 
 def test_failures_alone_park_and_failures_in_company_never_do(make: Make) -> None:

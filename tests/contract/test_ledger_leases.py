@@ -193,23 +193,27 @@ def test_three_failures_in_a_row_that_are_not_the_files_pause_the_project(world:
     assert world.project_state()[0] == "open"
 
 
-@pytest.mark.parametrize("between", ["commit", "charged failure"])
-def test_the_row_is_broken_by_a_commit_and_by_a_failure_that_is_charged(make: Make, between: str) -> None:
+def test_the_row_is_broken_by_a_commit(make: Make) -> None:
     world = make(8)
     for _ in range(3):
         fail_uncharged(world)
         fail_uncharged(world)
         job = world.start()
         job.take(1)
-        if between == "commit":
-            job.commit()
-        else:
-            job.open()
-            job.roll_back("crash")
+        job.commit()
     assert world.project_state()[0] == "open"
 
 
-def test_commits_that_were_refused_and_leases_that_expired_unopened_count_for_the_brake(world: World) -> None:
+def test_a_failure_that_blames_its_file_does_not_break_the_row(make: Make) -> None:
+    world = make(8)
+    for _ in range(2):
+        fail_uncharged(world)
+    world.start().crash(1)
+    fail_uncharged(world)
+    assert world.project_state()[0] == "paused"
+
+
+def test_commits_that_were_refused_and_leases_that_expired_unopened_let_the_project_rest(world: World) -> None:
     job = world.start()
     job.take()
     with pytest.raises(Exception, match="none was declared"):
@@ -219,7 +223,8 @@ def test_commits_that_were_refused_and_leases_that_expired_unopened_count_for_th
         job.take()
         world.late(job)
         world.catalog.expire()
-    assert world.project_state()[0] == "paused"
+    assert world.project_state()[0] == "open"
+    assert world.value("SELECT rest_until > started_at FROM projects") == 1
 
 
 def test_a_step_that_fails_before_any_file_was_taken_is_a_failure(world: World) -> None:

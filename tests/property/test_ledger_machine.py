@@ -26,25 +26,38 @@ from ledgers import Job, World, violations
 # Read at import: a fixture keeps the settings of the developer's shell away from tests.
 THOROUGH = os.environ.get("BOOKKEEPER_HYPOTHESIS") == "thorough"
 FILES, ATTEMPTS = 6, 2
+LIMITS = {"transient_io": 2, "executor": 1}
+"""How many failures that say nothing about a file are borne, by what failed."""
 VERDICTS = st.sampled_from([Mark.CONSUMED] * 5 + [Mark.SKIPPED, Mark.FAILED, Mark.UNREAD])
 
 
+POLICY = {"retry": {name: {"max_retries": limit, "base_delay": 0} for name, limit in LIMITS.items()}}
+
+
 class Model:
-    """What should be: per file its state, its holder, the failures charged to it and those alone; per job its state."""
+    """What should be: per file its state, its holder, the failures charged to it, those alone, and its setbacks; per job
+    its state."""
 
     def __init__(self, names: list[str]) -> None:
         self.state = dict.fromkeys(names, "available")
         self.holder: dict[str, int] = {}
         self.attempts = dict.fromkeys(names, 0)
         self.alone = dict.fromkeys(names, 0)
+        self.setbacks = dict.fromkeys(names, 0)
         self.job: dict[int, str] = {}
 
-    def give_back(self, process: int, charged: set[str], *, alone: bool) -> None:
-        """What a process that ended still holds is free again, or parked where it failed alone too often."""
+    def give_back(self, process: int, charged: set[str], *, alone: bool, limit: int | None = None) -> None:
+        """What a process that ended still holds is free again, or parked where it failed alone too often.
+
+        What is not charged has a setback where there is a limit of those.
+        """
         for name in [name for name, holder in self.holder.items() if holder == process and self.state[name] == "held"]:
             self.attempts[name] += name in charged
             self.alone[name] += name in charged and alone
             tired = name in charged and alone and self.alone[name] >= ATTEMPTS
+            if limit is not None and name not in charged:
+                self.setbacks[name] += 1
+                tired = alone and self.setbacks[name] > limit
             self.state[name] = "parked" if tired else "available"
 
 
@@ -57,7 +70,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="bookkeeper-"))
         self.world = World.create(
-            self.folder / "c.db", FILES, max_attempts=ATTEMPTS, files_per_process=4, **self.request
+            self.folder / "c.db", FILES, max_attempts=ATTEMPTS, files_per_process=4, policy=POLICY, **self.request
         )
         self.model = Model(self.world.files("available"))
         self.jobs: list[Job] = []
@@ -103,12 +116,12 @@ class LedgerMachine(RuleBasedStateMachine):
         """A partition is charged whole or not at all."""
         return set(job.ids) if charged and job.started.partitioned else charged
 
-    def rolled_back(self, job: Job, *, opened: bool) -> None:
+    def rolled_back(self, job: Job, *, opened: bool, limit: int | None = None) -> None:
         marked = self.marked[job.key.id]
         charged = {name for name, mark in marked.items() if mark in (Mark.SKIPPED, Mark.FAILED)}
         charged |= self.ever_opened[job.key.id] if opened else set()
         alone = len(job.ids) == 1 or job.started.partitioned
-        self.model.give_back(job.key.id, self.all_parted(job, charged), alone=alone)
+        self.model.give_back(job.key.id, self.all_parted(job, charged), alone=alone, limit=limit)
         self.model.job[job.key.id] = "rolled_back"
         self.overdue.discard(job.key.id)
 
@@ -119,7 +132,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """What a sweep does: fewer than ten live processes here, or all that are late; never any grace."""
         for job in self.jobs:
             if job.key.id in self.overdue:
-                self.rolled_back(job, opened=True)
+                began = self.ever_opened[job.key.id]
+                self.rolled_back(job, opened=False, limit=LIMITS["executor"] if began else None)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
@@ -172,7 +186,11 @@ class LedgerMachine(RuleBasedStateMachine):
         held = [name for name, holder in self.model.holder.items() if holder == job.key.id and name in job.ids]
         if not job.started.partitioned:
             assert (
-                len(held) <= min(-(-job.started.files_per_process >> self.model.attempts[name]) or 1 for name in held)
+                len(held)
+                <= min(
+                    -(-job.started.files_per_process >> self.model.attempts[name] + self.model.setbacks[name]) or 1
+                    for name in held
+                )
                 if held
                 else True
             )
@@ -199,7 +217,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def reconcile_sweep(self) -> None:
         for job in self.jobs:
             if self.lives(job) and self.world.state(job) == "rolled_back":
-                self.rolled_back(job, opened=True)
+                began = self.ever_opened[job.key.id]
+                self.rolled_back(job, opened=False, limit=LIMITS["executor"] if began else None)
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), mark=st.sampled_from([Mark.OPENED, Mark.OPENED, Mark.CONSUMED, Mark.SKIPPED, Mark.FAILED]))
@@ -289,7 +308,9 @@ class LedgerMachine(RuleBasedStateMachine):
         became = job.roll_back("crash", step=step, counted=counted)
         if state in ("active", "staged"):
             assert became is Fate.ROLLED_BACK
-            self.rolled_back(job, opened=counted and step != "output-storage")
+            passing = counted and step == "output-storage"
+            limit = LIMITS["transient_io"] if passing else None
+            self.rolled_back(job, opened=counted and not passing, limit=limit)
         else:
             assert became is (Fate.COMMITTED if state == "committed" else Fate.ROLLED_BACK)
         self.same_again(lambda: job.roll_back("again"), became)
@@ -429,11 +450,12 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_catalog_says_what_the_model_says(self) -> None:
         _, rows = self.world.database.table(
-            "SELECT f.name, l.state, l.process_id, l.attempts, l.alone FROM ledger l JOIN files f ON f.id = l.file_id"
+            "SELECT f.name, l.state, l.process_id, l.attempts, l.alone, l.setbacks FROM ledger l JOIN files f ON f.id = l.file_id"
         )
         model = self.model
         assert {name: (state, *counts) for name, state, _, *counts in rows} == {
-            name: (model.state[name], model.attempts[name], model.alone[name]) for name in model.state
+            name: (model.state[name], model.attempts[name], model.alone[name], model.setbacks[name])
+            for name in model.state
         }
         for name, state, process, *_ in rows:
             if state in ("held", "committed"):

@@ -10,6 +10,7 @@ import pytest
 
 from bookkeeper.ledger import SqlLedger, giveback
 from bookkeeper.protocol import Fate, Manifest, ProcessKey
+from bookkeeper.retries import judge
 from ledgers import World, sound
 
 
@@ -30,7 +31,7 @@ def test_a_process_that_gives_a_sign_between_the_look_and_the_expiry_is_spared(w
         assert giveback.overdue(tx, grace=False) == [job.key.id]
     world.ledger.heartbeat(job.key) if sign == "heartbeat" else job.commit()
     with world.database.transaction(durable=True) as tx:
-        assert giveback.expire(tx, job.key.id) is False
+        assert giveback.expire(tx, job.key.id, judge()) is False
     assert world.state(job) == ("active" if sign == "heartbeat" else "committed")
 
 

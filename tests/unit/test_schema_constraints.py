@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint
 
+from bookkeeper import nodes
 from bookkeeper.api import Catalog
 from bookkeeper.errors import UsageError
 from bookkeeper_schema.tables import METADATA
@@ -82,6 +83,9 @@ def catalog(tmp_path: Path) -> Catalog:
         [{"name": "f11", "size": 11, "checksum": "adler32:00000002", "locations": ["/data/f11"]}], update=True
     )
     catalog.define_dataset("listed", files=["f00"])
+    nodes.exclude(catalog.database, "wn1", reason="its disk is full")
+    with catalog.database.transaction() as tx:
+        tx.run("INSERT INTO cursors (name, event_id) VALUES ('mail', 1)")
     return catalog
 
 

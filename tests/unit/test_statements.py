@@ -31,6 +31,11 @@ RARE = {
 INDEXES = {
     "deliver.CANDIDATES": "ledger_available",
     "deliver.NEXT_PARTITION": "ledger_available",
+    "deliver.ANY_LEFT": "ledger_available",
+    "deliver.NOT_FAILED_HERE": "ledger_available",
+    "deliver.RIPEN": "ledger_available",
+    "deliver.GUARD": "ledger_available",
+    "requests.TRY_AGAIN": "ledger_setbacks",
     "deliver.OTHERS_HOLD": "processes_request",
     "commit.HELD_BY_ME": "ledger_held",
     "commit.PARTITION_SIZE": "ledger_partition",
