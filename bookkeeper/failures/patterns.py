@@ -29,8 +29,8 @@ class Pattern:
     @cached_property
     def literals(self) -> Sequence[str]:
         """Lower-case texts one of which stands in every line that matches; empty where none is known."""
-        found = [required_literal(branch) for branch in _branches(self.source)]
-        return tuple(dict.fromkeys(found)) if all(len(one) >= SHORTEST for one in found) else ()
+        found = required_literals(self.source)
+        return found if all(len(one) >= SHORTEST for one in found) else ()
 
 
 def exception_pattern(name: str) -> Pattern:
@@ -38,42 +38,51 @@ def exception_pattern(name: str) -> Pattern:
     return Pattern(rf"(?<![\w.])(?:\w+\.)*{re.escape(name)}(?=[:(]|\s*$|['\"])")
 
 
-def required_literal(pattern: str) -> str:
-    """Return the longest text, in lower case, that stands in everything that ``pattern`` matches; it may be empty.
+def required_literals(pattern: str) -> tuple[str, ...]:
+    """Return texts, in lower case, one of which stands in everything that ``pattern`` matches; one may be empty.
 
-    Careful rather than clever: groups, classes and whatever may be repeated zero times end a text. ``pattern`` is to
-    have no alternatives outside of groups.
+    Careful rather than clever: of everything that may be repeated zero times, nothing is taken.
     """
-    best = run = ""
-    position, length = 0, len(pattern)
-    while position < length:
-        char = pattern[position]
-        ends, literal = position + 1, char
-        if char == "\\" and position + 1 < length:
-            following = pattern[position + 1]
-            ends = position + 2
-            if following in _CLASSES or following.isdigit():
-                literal = ""
-            elif following in _CONTROLS:
-                literal = _CONTROLS[following]
-            elif following.isalpha():  # \x41, ሴ and their like
-                return best
-            else:
-                literal = following
-        elif char == "(":
-            ends, literal = _end_of_group(pattern, position), ""
-        elif char == "[":
-            ends, literal = _end_of_class(pattern, position), ""
-        elif char in ".^$":
-            literal = ""
-        after = pattern[ends : ends + 1]
-        if literal and after not in ("?", "*", "{"):
+    found = [text for branch in _branches(pattern) for text in _of_branch(branch)]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_branch(pattern: str) -> tuple[str, ...]:
+    """Return the same for a pattern without alternatives outside of groups: the set whose shortest is longest."""
+    best: tuple[str, ...] = ("",)
+    run, position = "", 0
+    while position < len(pattern):
+        ends, literal, group = _token(pattern, position)
+        optional = pattern[ends : ends + 1] in ("?", "*", "{") and ends < len(pattern)
+        if literal and not optional:
             run += literal
-        best = max(best, run, key=len)
-        if not literal or after in ("?", "*", "{", "+"):
+        offered = [(run.lower(),)]
+        if group and not optional:
+            offered.append(required_literals(group))
+        best = max((best, *offered), key=lambda texts: min(map(len, texts)))
+        if not literal or optional or pattern[ends : ends + 1] == "+":
             run = ""
         position = _end_of_quantifier(pattern, ends)
-    return best.lower()
+    return best
+
+
+def _token(pattern: str, position: int) -> tuple[int, str, str]:
+    """Return where a piece of a pattern ends, the character that it stands for, and the inside of a group."""
+    char, following = pattern[position], pattern[position + 1 : position + 2]
+    if char == "\\" and following:
+        if following in _CLASSES or following.isdigit():
+            return position + 2, "", ""
+        if following.isalpha() and following not in _CONTROLS:  # \\x41 and its like: nothing after it is looked at
+            return len(pattern), "", ""
+        return position + 2, _CONTROLS.get(following, following), ""
+    if char == "(":
+        ends = _end_of_group(pattern, position)
+        if following != "?":
+            return ends, "", pattern[position + 1 : ends - 1]
+        return ends, "", pattern[position + 3 : ends - 1] if pattern[position + 2 : position + 3] == ":" else ""
+    if char == "[":
+        return _end_of_class(pattern, position), "", ""
+    return position + 1, "" if char in ".^$" else char, ""
 
 
 def _branches(pattern: str) -> list[str]:
