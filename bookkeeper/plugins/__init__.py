@@ -7,6 +7,7 @@ nobody but itself. Who calls it, and when, is told in `bookkeeper.plugins.lanes`
 
 from bookkeeper.plugins.dispatcher import Dispatcher, subscribe, subscribers
 from bookkeeper.plugins.hooks import hookimpl
+from bookkeeper.plugins.lanes import Patience
 from bookkeeper.plugins.loading import Plugin, Plugins, add_module, load, validator
 from bookkeeper.plugins.notify import Notify
 from bookkeeper.plugins.subscribers import Subscriber
@@ -21,6 +22,7 @@ __all__ = [
     "HoldBack",
     "Notify",
     "Park",
+    "Patience",
     "Pause",
     "Plugin",
     "Plugins",

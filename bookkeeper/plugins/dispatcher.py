@@ -11,7 +11,7 @@ from typing import Final
 from bookkeeper.catalog import Database
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.plugins import cursors, log
-from bookkeeper.plugins.lanes import AGAIN, TIMEOUT, Lane
+from bookkeeper.plugins.lanes import AGAIN, Lane, Patience
 from bookkeeper.plugins.loading import Plugins
 from bookkeeper.plugins.notify import Notify, notifiers
 from bookkeeper.plugins.subscribers import Subscriber, listeners
@@ -39,8 +39,8 @@ def subscribe(database: Database, subscribers: Sequence[Subscriber], *, beginnin
 class Dispatcher:
     """Tells subscribers events as they are recorded: ``with Dispatcher(database, subscribers):``.
 
-    What they were not told before the first dispatcher knew them stays untold, unless ``beginning``. ``timeout`` is the
-    number of seconds that a call may take. While nothing happens it costs one look at an index per second.
+    What they were not told before the first dispatcher knew them stays untold, unless ``beginning``. While nothing
+    happens it costs one look at an index per second.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Dispatcher:
         database: Database,
         subscribers: Sequence[Subscriber],
         *,
-        timeout: float = TIMEOUT,
+        patience: Patience | None = None,
         beginning: bool = False,
     ) -> None:
         self._database = database
@@ -56,7 +56,7 @@ class Dispatcher:
         me = cursors.new_owner()
         subscribe(database, subscribers, beginning=beginning)
         self._runners = [
-            _Runner(Lane(database, one, me, self._stop, timeout=timeout), self._stop) for one in subscribers
+            _Runner(Lane(database, one, me, self._stop, patience or Patience()), self._stop) for one in subscribers
         ]
         self._watch = threading.Thread(target=self._look_out, name="bookkeeper plug-ins", daemon=True)
 

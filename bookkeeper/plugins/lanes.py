@@ -22,6 +22,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bookkeeper.catalog import Database
@@ -31,25 +32,29 @@ from bookkeeper.plugins.loading import in_a_line
 from bookkeeper.plugins.subscribers import Call, Effect, Subscriber
 from bookkeeper.plugins.values import Event
 
-BACK_OFF: Final = (2.0, 10.0, 60.0, 300.0)
-"""Seconds from one failed attempt to the next; with the last of them failed too, the event is given up."""
-
-ATTEMPTS: Final = len(BACK_OFF) + 1
-
-TIMEOUT: Final = 30.0
-"""Seconds that a call may take."""
-
-GATHER: Final = 30.0
-"""Seconds over which events are gathered that are told together."""
-
 AGAIN: Final = 1.0
 """Seconds until a cursor that another dispatcher has claimed is looked at again."""
 
 BATCH: Final = 500
 """Events read at once."""
 
-ABANDONED: Final = ATTEMPTS
-"""Calls of one subscriber that never returned: with so many, it is not called again by this dispatcher."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long subscribers are waited for, in seconds.
+
+    A call may take ``timeout``. ``back_off`` are the waits from one failed attempt to the next; when as many have passed
+    and the next attempt fails too, the event is given up. Events that are told together are gathered over ``gather``.
+    """
+
+    timeout: float = 30.0
+    back_off: tuple[float, ...] = (2.0, 10.0, 60.0, 300.0)
+    gather: float = 30.0
+
+    @property
+    def attempts(self) -> int:
+        """Attempts in all. So many calls may be abandoned, too: then a subscriber is not called again by this dispatcher."""
+        return len(self.back_off) + 1
 
 
 class Stopped(Exception):
@@ -60,10 +65,10 @@ class Lane:
     """One subscriber, and how far it was told."""
 
     def __init__(
-        self, database: Database, subscriber: Subscriber, me: str, stop: threading.Event, *, timeout: float = TIMEOUT
+        self, database: Database, subscriber: Subscriber, me: str, stop: threading.Event, patience: Patience
     ) -> None:
         self.name = subscriber.name
-        self._database, self._subscriber, self._me, self._timeout = database, subscriber, me, timeout
+        self._database, self._subscriber, self._me, self._patience = database, subscriber, me, patience
         self._stop = stop
         self._told: int | None = None
         self._passed = 0
@@ -76,8 +81,8 @@ class Lane:
         ``flush``: do not wait for more to gather.
         """
         self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
-        if len(self._abandoned) >= ABANDONED:
-            return self._timeout
+        if len(self._abandoned) >= self._patience.attempts:
+            return self._patience.timeout
         if self._told is None:
             self._told = self._passed = self._cursor()
         claim: cursors.Claim | None = None
@@ -88,7 +93,7 @@ class Lane:
                     self._pass_over()
                     return wait
                 if claim is None:
-                    claim = cursors.claim(self._database, self.name, self._me, 2 * self._timeout)
+                    claim = cursors.claim(self._database, self.name, self._me, 2 * self._patience.timeout)
                     if claim is None:
                         return self._until_free()
                     if claim.event > self._told:  # another dispatcher was here
@@ -152,9 +157,9 @@ class Lane:
         wanted = [event for event in self._ahead if self._subscriber.wants(event)]
         run = next((wanted[:end] for end, event in enumerate(wanted) if not self._subscriber.gathers(event)), wanted)
         age = time.time() - first.at
-        if flush or peek or len(run) < len(wanted) or len(self._ahead) >= BATCH or not 0 <= age < GATHER:
+        if flush or peek or len(run) < len(wanted) or len(self._ahead) >= BATCH or not 0 <= age < self._patience.gather:
             return run, None
-        return [], GATHER - age
+        return [], self._patience.gather - age
 
     def _read(self) -> bool:
         """Read on behind what was read already; tell whether there was anything."""
@@ -183,8 +188,8 @@ class Lane:
     def _failed(self, claim: cursors.Claim, parcel: Sequence[Event], problem: str) -> float:
         """Record an attempt that failed; return how long to wait."""
         first, last, attempt = parcel[0], parcel[-1], claim.attempts + 1
-        given_up = attempt >= ATTEMPTS
-        pause = 0.0 if given_up else BACK_OFF[attempt - 1]
+        given_up = attempt >= self._patience.attempts
+        pause = 0.0 if given_up else self._patience.back_off[attempt - 1]
         body = {"plugin": self.name, "event": first.id, "kind": first.kind, "problem": problem}
         with self._database.transaction() as tx:
             claim.failed(tx, *((last.id, 0) if given_up else (claim.event, attempt)), pause)
@@ -205,14 +210,14 @@ class Lane:
 
         thread = threading.Thread(target=run, name=f"bookkeeper plug-in {self.name}", daemon=True)
         thread.start()
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._patience.timeout
         while thread.is_alive() and not self._stop.is_set() and time.monotonic() < deadline:
-            thread.join(min(0.1, self._timeout))
+            thread.join(min(0.1, self._patience.timeout))
         if not answer:
             self._abandoned.append(thread)
             if self._stop.is_set():
                 raise Stopped
-            raise TimeoutError(f"it did not return within {self._timeout:g} s")
+            raise TimeoutError(f"it did not return within {self._patience.timeout:g} s")
         if isinstance(answer[0], SystemExit):
             raise RuntimeError("it called sys.exit") from answer[0]
         if isinstance(answer[0], BaseException):

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -151,9 +152,12 @@ def _unknown(address: str) -> UsageError:
 
 def _door(address: str) -> Any:
     """Return apprise's object for an address, None where it has none. It keeps nothing on disk."""
-    import apprise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the hundred modules that it loads, some use what Python will not have for ever
+        import apprise
 
-    return apprise.Apprise.instantiate(address, asset=apprise.AppriseAsset(app_id="bookkeeper", app_desc="bookkeeper"))
+        asset = apprise.AppriseAsset(app_id="bookkeeper", app_desc="bookkeeper")
+        return apprise.Apprise.instantiate(address, asset=asset)
 
 
 def _why(said: Sequence[str]) -> str:
