@@ -94,3 +94,20 @@ SELECT :id, request_id, id, 'rolled_back', :token, :node, 1, 1, 60, 0, 1000, 110
 
 def _began_before(made: World, job: Job, seconds: float) -> None:
     made.change("UPDATE processes SET started_at = started_at - ? WHERE id = ?", [(seconds, job.key.id)])
+
+
+def interrupt(made: World, node: str = "n1", files: int = 1, *, lasted: float = 100.0) -> Job:
+    """Let a job take files, and be interrupted: nothing failed, but its time is lost."""
+    ready(made)
+    job = made.start(node=node)
+    job.take(files)
+    _began_before(made, job, lasted)
+    job.roll_back("interrupted", counted=False)
+    return job
+
+
+def find_nothing(made: World, node: str = "n1") -> Job:
+    """Let a job be given nothing, and go."""
+    job = made.start(node=node)
+    job.roll_back("no files")
+    return job

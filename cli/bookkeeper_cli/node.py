@@ -31,8 +31,8 @@ _LISTED: Final = (
     Column("committed", "successful", show=render.number, right=True),
     Column("stageout_failures", "stage-out", show=render.number, right=True),
     Column("failed", show=render.number, right=True),
-    Column("wall_time_s", "wall time", show=render.span, right=True),
-    Column("waste_s", "lost", show=render.lost, right=True),
+    Column("wall_time_s", "wall time", show=render.spent, right=True),
+    Column("waste_s", "lost", show=render.spent, right=True),
     Column("excluded_until", "excluded until", show=_until, spare=True),
     Column("reason", show=_words, spare=True),
 )

@@ -18,7 +18,7 @@ from bookkeeper_cli.render.progress import Progress, progress
 from bookkeeper_cli.render.screen import Watch, status_lines, watching
 from bookkeeper_cli.render.streams import line, on_terminal, prepare_streams, raw
 from bookkeeper_cli.render.tables import Column, json_object, record, table
-from bookkeeper_cli.render.words import count, lost, number, size, span, state_style, when
+from bookkeeper_cli.render.words import count, number, size, span, spent, state_style, when
 
 __all__ = [
     "Column",
@@ -33,7 +33,6 @@ __all__ = [
     "internal_error",
     "json_object",
     "line",
-    "lost",
     "next_step",
     "note",
     "number",
@@ -47,6 +46,7 @@ __all__ = [
     "say",
     "size",
     "span",
+    "spent",
     "state_style",
     "status_lines",
     "table",

@@ -20,7 +20,7 @@ _LABEL: Final = 12
 _COUNTED: Final = (
     Column("processes", show=words.number, right=True),
     Column("files", show=words.number, right=True),
-    Column("waste_s", "lost", show=words.lost, right=True),
+    Column("waste_s", "lost", show=words.spent, right=True),
 )
 _CATEGORIES: Final = (Column("category"), *_COUNTED)
 _RULES: Final = (Column("rule"), Column("category"), *_COUNTED)

@@ -28,14 +28,14 @@ _NODES: Final = (
     Column("committed", "successful", show=words.number, right=True),
     Column("stageout_failures", "stage-out", show=words.number, right=True),
     Column("failed", show=words.number, right=True),
-    Column("wall_time_s", "wall time", show=words.span, right=True),
-    Column("waste_s", "lost", show=words.lost, right=True),
+    Column("wall_time_s", "wall time", show=words.spent, right=True),
+    Column("waste_s", "lost", show=words.spent, right=True),
     Column("excluded", show=str, spare=True),
 )
 _WASTE: Final = (
     Column("category"),
     Column("processes", show=words.number, right=True),
-    Column("waste_s", "lost", show=words.lost, right=True),
+    Column("waste_s", "lost", show=words.spent, right=True),
 )
 
 

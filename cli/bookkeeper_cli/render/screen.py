@@ -83,7 +83,8 @@ def summary(view: View) -> str:
         parts.append(f"{words.count(view['live'], 'live process', 'live processes')}")
     if view.get("eta_s") is not None:
         parts.append(f"about {words.span(max(1, view['eta_s']))} left")
-    return ", ".join(parts)
+    waiting = f"; {view['waiting']}" if view.get("waiting") else ""
+    return ", ".join(parts) + waiting
 
 
 def _scanned(view: View) -> str:
@@ -100,6 +101,7 @@ def _screen(view: View) -> Iterator[Line]:
     yield _bar(view, room)
     yield from _counts(view, room)
     yield from _pace(view)
+    yield from _waiting(view, room)
     yield from _trouble(view, room)
     yield from _processes(view, room)
     yield from _reasons(view, room)
@@ -202,6 +204,12 @@ def _trouble(view: View, room: int) -> Iterator[Line]:
     if failures := view.get("failures"):
         of = f"of the last {failures['of']:,} failed processes" if failures["of"] > 1 else "of the one failed process"
         yield [("failures   ", "dim"), (failures["category"], "red"), (f": {failures['processes']:,} {of}", "")]
+
+
+def _waiting(view: View, room: int) -> Iterator[Line]:
+    for number, text in enumerate(_wrapped(view.get("waiting") or "", room - 11)):
+        if text:
+            yield [("waiting    " if number == 0 else " " * 11, "dim"), (text, "yellow")]
 
 
 def _processes(view: View, room: int) -> Iterator[Line]:

@@ -75,8 +75,8 @@ def span(seconds: float | None) -> str:
     return "–" if seconds is None else durations.words(max(0.0, seconds))
 
 
-def lost(seconds: float | None) -> str:
-    """Return time that was lost; nothing lost is a dash."""
+def spent(seconds: float | None) -> str:
+    """Return time that something took; a dash for no time at all."""
     return span(seconds) if seconds else "–"
 
 
