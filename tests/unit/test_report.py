@@ -67,7 +67,7 @@ def test_job_and_outcome_survive_their_journey() -> None:
     job = Job(
         "p", ("run", "{inputs}"), "/w",
         (OutputSpec("a-{process}.root", "out", "k", ("check", "{path}"), {"tree": "t"}, True), OutputSpec("b", "o")),
-        lease=1.5, wait=False,
+        lease=1.5, wait=False, memory_mb=2000.5, plugins=("my_plugin.py", "package.module"),
     )  # fmt: skip
     assert Job.from_json(job.as_json()) == job
     outcome = Outcome("committed", 3, "", 2, 1, 500, ("/out/a.root",), 0)
