@@ -187,6 +187,8 @@ def _in_lines(known: _Known, rules: Rules) -> Iterator[Match]:
     """Give the matches of rules that read text, the lines in their order of time."""
     lines, remarks = known.lines, _Remarks(known.lines, rules)
     for literal, pairs in rules.index:
+        if literal not in lines.text:
+            continue
         for number, row in lines.holding(literal):
             for pattern, rule in pairs:
                 found = pattern.regex.search(row)
@@ -231,6 +233,7 @@ def _holding(lines: Lines, rules: Rules, role: Role) -> set[int]:
     return {
         number
         for literal, pairs in rules.remarks[role]
+        if literal in lines.text
         for number, row in lines.holding(literal)
         if any(pattern.regex.search(row) and not _any(rule.unless, row) for pattern, rule in pairs)
     }

@@ -42,7 +42,8 @@ class Lines:
         return [row.lower() for row in self.texts]
 
     @cached_property
-    def _all(self) -> str:
+    def text(self) -> str:
+        """All lines in lower case: where a literal is looked for first."""
         return "\n".join(self._lower)
 
     @cached_property
@@ -56,14 +57,14 @@ class Lines:
     def holding(self, literal: str) -> Iterator[tuple[int, str]]:
         """Give the number and the text of each line that holds a lower-case text; of a long line, what is around it."""
         if literal:
-            count, position = 0, self._all.find(literal)
+            count, position = 0, self.text.find(literal)
             while position >= 0 and count < MOST_LINES:
                 number = bisect_right(self._begins, position) - 1
                 yield number, self._around(number, position - self._begins[number])
                 count += 1
                 if number + 1 == len(self.texts):
                     return
-                position = self._all.find(literal, self._begins[number + 1])
+                position = self.text.find(literal, self._begins[number + 1])
         else:
             for number, row in enumerate(self.texts[: 20 * MOST_LINES]):
                 yield number, row[:LONGEST_LINE]

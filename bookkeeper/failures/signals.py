@@ -28,10 +28,10 @@ def signal_name(value: int | str) -> str | None:
 
 
 def signal_of(exit_code: int) -> int | None:
-    """Return the signal that an exit code tells of: ``-n`` (subprocess) or ``128 + n`` (shells); else None."""
+    """Return the signal that an exit code tells of: ``-n`` (subprocess), ``128 + n`` (shells), ``256 + n`` (PBS)."""
     if -_MOST <= exit_code < 0:
         return -exit_code
-    return exit_code - 128 if 128 < exit_code <= 128 + _MOST and exit_code - 128 in LINUX else None
+    return next((exit_code - base for base in (128, 256) if exit_code - base in LINUX), None)
 
 
 def readings(exit_code: int) -> tuple[int, ...]:
