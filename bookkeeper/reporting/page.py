@@ -34,13 +34,13 @@ def page_of(report: Mapping[str, Any], failed: Mapping[str, Any]) -> str:
 
 def write_page(text: str, path: str | os.PathLike[str]) -> Path:
     """Write a page whole, or not at all. Return its absolute path. Raises `StorageError`."""
-    target = Path(path).expanduser().absolute()
-    if target.is_dir():
-        raise StorageError(f"{target} is a folder", remedy=f"name a file: {target / 'report.html'}")
-    if not target.parent.is_dir():
-        raise StorageError(f"the folder {target.parent} does not exist", remedy=f"mkdir -p {target.parent}")
-    beside = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}")
+    target = Path(path).absolute()
     try:
+        if target.is_dir():
+            raise StorageError(f"{target} is a folder", remedy=f"name a file: {target / 'report.html'}")
+        if not target.parent.is_dir():
+            raise StorageError(f"the folder {target.parent} does not exist", remedy=f"mkdir -p {target.parent}")
+        beside = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}")
         try:
             beside.write_text(text, encoding="utf-8", errors="backslashreplace")
             beside.replace(target)

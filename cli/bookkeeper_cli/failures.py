@@ -180,7 +180,7 @@ def _text(log: str | None) -> str:
         if log is None and sys.stdin.isatty():
             return ""
         return sys.stdin.buffer.read()[-MOST:].decode("utf-8", errors="replace")
-    path = Path(str(log)).expanduser()
+    path = Path(str(log))
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - MOST))

@@ -179,7 +179,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         ("none/report.html", "does not exist"),
         (".", "is a folder"),
         ("a\0b", "cannot be written"),
-        ("x" * 300, "too long"),
+        ("x" * 300, "cannot be written"),
     ],
 )
 def test_a_page_that_cannot_be_written_says_why(tmp_path: Path, place: str, said: str) -> None:
