@@ -10,6 +10,7 @@ from bookkeeper.plugins.hooks import hookimpl
 from bookkeeper.plugins.lanes import Patience
 from bookkeeper.plugins.loading import Plugin, Plugins, add_module, load, validator
 from bookkeeper.plugins.notify import Notify
+from bookkeeper.plugins.standing import standing
 from bookkeeper.plugins.subscribers import Subscriber
 from bookkeeper.plugins.values import Amendment, Decision, Event, Failure, HoldBack, Park, Pause
 
@@ -30,6 +31,7 @@ __all__ = [
     "add_module",
     "hookimpl",
     "load",
+    "standing",
     "subscribe",
     "subscribers",
     "validator",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -67,18 +68,20 @@ class Dispatcher:
         for runner in self._runners:
             runner.start()
 
-    def close(self, seconds: float = FLUSH) -> list[str]:
+    def close(self, seconds: float = FLUSH, *, longest: float = math.inf) -> list[str]:
         """Tell what is left, for at most so long; then end. Return the names of those who were not told everything.
 
-        Calls that do not return are abandoned. What was not told is told by the next dispatcher.
+        Those who would have to be waited for ``longest`` seconds or more at once are left alone. Calls that do not
+        return are abandoned. What was not told is told by the next dispatcher.
         """
         deadline = time.monotonic() + seconds
         for runner in self._runners:
-            runner.end(deadline)
+            runner.end(deadline, longest)
         try:
             for runner in self._runners:
                 if runner.is_alive():
-                    runner.join(max(0.0, deadline - time.monotonic()))
+                    left = deadline - time.monotonic()
+                    runner.join(max(0.0, left) if math.isfinite(left) else None)
         finally:
             self._stop.set()
             for runner in self._runners:
@@ -117,15 +120,16 @@ class _Runner(threading.Thread):
         super().__init__(name=f"bookkeeper plug-in lane {lane.name}", daemon=True)
         self.lane, self.left = lane, True
         self._stop_asked, self._woken = stop, threading.Event()
+        self._longest = math.inf
         self._deadline: float | None = None
 
     def wake(self) -> None:
         """Let it look at the log."""
         self._woken.set()
 
-    def end(self, deadline: float) -> None:
-        """Let it end when all is told, or what is left could not be told before the deadline."""
-        self._deadline = deadline
+    def end(self, deadline: float, longest: float) -> None:
+        """Let it end when all is told, or what is left could be told only after the deadline, or after ``longest``."""
+        self._longest, self._deadline = longest, deadline
         self.wake()
 
     def run(self) -> None:
@@ -137,7 +141,7 @@ class _Runner(threading.Thread):
                 wait = self.lane.step(flush=deadline is not None)
             except BookkeeperError:
                 wait = AGAIN  # the catalog is busy, or its disk is full: what is untold stays in the log
-            if deadline is not None and (wait is None or time.monotonic() + wait > deadline):
+            if deadline is not None and (wait is None or wait >= self._longest or time.monotonic() + wait > deadline):
                 break
             if wait is None or wait > 0:
                 self._woken.wait(wait)

@@ -28,8 +28,9 @@ from typing import Final
 from bookkeeper.catalog import Database
 from bookkeeper.errors import CatalogError
 from bookkeeper.plugins import cursors, log
+from bookkeeper.plugins.calls import Hanging, Stopped, call_within
 from bookkeeper.plugins.loading import in_a_line
-from bookkeeper.plugins.subscribers import Call, Effect, Subscriber
+from bookkeeper.plugins.subscribers import Subscriber
 from bookkeeper.plugins.values import Event
 
 AGAIN: Final = 1.0
@@ -55,10 +56,6 @@ class Patience:
     def attempts(self) -> int:
         """Attempts in all. So many calls may be abandoned, too: then a subscriber is not called again by this dispatcher."""
         return len(self.back_off) + 1
-
-
-class Stopped(Exception):
-    """The dispatcher is told to end at once: the call is abandoned, and is no failure."""
 
 
 class Lane:
@@ -172,14 +169,19 @@ class Lane:
 
     def _tell(self, claim: cursors.Claim, parcel: Sequence[Event]) -> float | None:
         """Tell it; return None when that is settled, else how long to wait before the next attempt."""
+        seconds = self._patience.timeout
         try:
-            for effect in self._call(self._subscriber.prepare(self._database, parcel)):
+            call = self._subscriber.prepare(self._database, parcel)
+            for effect in call_within(seconds, call, self.name, self._stop):
                 effect(self._database)
-        except Stopped:
+        except Stopped as called_off:
+            self._abandoned.append(called_off.thread)
             return 0.0
         except CatalogError:
             raise  # ours, not the subscriber's
         except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is its failure, and is recorded
+            if isinstance(error, Hanging):
+                self._abandoned.append(error.thread)
             return self._failed(claim, parcel, in_a_line(error))
         claim.told(parcel[-1].id)
         self._jump(parcel[-1].id)
@@ -197,29 +199,3 @@ class Lane:
         if given_up:
             self._jump(last.id)
         return pause
-
-    def _call(self, call: Call) -> Sequence[Effect]:
-        """Make a call in a thread of its own, which is abandoned after the time-out."""
-        answer: list[Sequence[Effect] | BaseException] = []
-
-        def run() -> None:
-            try:
-                answer.append(call())
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again below, in the thread that waits for it
-                answer.append(error)
-
-        thread = threading.Thread(target=run, name=f"bookkeeper plug-in {self.name}", daemon=True)
-        thread.start()
-        deadline = time.monotonic() + self._patience.timeout
-        while thread.is_alive() and not self._stop.is_set() and time.monotonic() < deadline:
-            thread.join(min(0.1, self._patience.timeout))
-        if not answer:
-            self._abandoned.append(thread)
-            if self._stop.is_set():
-                raise Stopped
-            raise TimeoutError(f"it did not return within {self._patience.timeout:g} s")
-        if isinstance(answer[0], SystemExit):
-            raise RuntimeError("it called sys.exit") from answer[0]
-        if isinstance(answer[0], BaseException):
-            raise answer[0]
-        return answer[0]

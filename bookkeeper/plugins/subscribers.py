@@ -52,7 +52,7 @@ class Listener:
     """
 
     def __init__(self, plugins: Plugins, plugin: Plugin, request: str | None) -> None:
-        self._plugins, self._plugin = plugins, plugin
+        self._plugins, self.plugin = plugins, plugin
         self._request = None if plugin.installed else request
         self.name = cursor_name(plugin.name, self._request)
 
@@ -90,15 +90,15 @@ class Listener:
             called.append("bookkeeper_classify")
         if event.kind == log.DECIDED:
             called.append("bookkeeper_decide")
-        return [hook for hook in called if hook in self._plugin.hooks]
+        return [hook for hook in called if hook in self.plugin.hooks]
 
     def _ask(self, hook: str, **arguments: Any) -> Any:
-        return self._plugins.call(self._plugin, hook, **arguments)
+        return self._plugins.call(self.plugin, hook, **arguments)
 
     def _reclassify(self, failure: Failure, answer: Any) -> list[Effect]:
         if answer is None:
             return []
-        explanation, by = _explanation(answer), f"plugin:{self._plugin.name}"
+        explanation, by = _explanation(answer), f"plugin:{self.plugin.name}"
 
         def effect(database: Database) -> None:
             from bookkeeper import retries
@@ -113,7 +113,7 @@ class Listener:
             return []
         if not isinstance(answer, Amendment):
             raise UsageError(f"bookkeeper_decide must return HoldBack, Park, Pause or None, not {answer!r:.100}")
-        return [lambda database: amend(database, event, failure, answer, by=f"plugin:{self._plugin.name}")]
+        return [lambda database: amend(database, event, failure, answer, by=f"plugin:{self.plugin.name}")]
 
 
 def listeners(plugins: Plugins, request: str | None) -> list[Listener]:

@@ -12,6 +12,7 @@ from bookkeeper.errors import BookkeeperError, UsageError
 from bookkeeper.projects import RequestStatus
 from bookkeeper.scanning import scan
 from bookkeeper.spec import Spec
+from bookkeeper.submit.preparing import unreachable
 from bookkeeper.worker import command
 
 
@@ -51,6 +52,7 @@ def plan(spec: Spec, database: Database | None, *, jobs: int | None = None) -> P
         warnings.append(f"{error}; {error.remedy}")
     if "{inputs}" not in one.command:
         warnings.append("no word of the command is {inputs}: it has to read its files from the list $BOOKKEEPER_INPUTS")
+    warnings += unreachable(spec)
     status = None
     if database is not None and database.one("SELECT 1 FROM projects WHERE name = :name", {"name": name}):
         status = projects.status(database, name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bookkeeper import datasets, files, projects
 from bookkeeper.catalog import Database
 from bookkeeper.plugins import Subscriber, subscribe, subscribers
+from bookkeeper.plugins.notify import targets
 from bookkeeper.scanning import FileRecord, scan
 from bookkeeper.spec import Spec
 from bookkeeper.submit.progress import OnUpdate, Progress
@@ -15,6 +16,12 @@ from bookkeeper.submit.progress import OnUpdate, Progress
 def audience(spec: Spec) -> list[Subscriber]:
     """Return everybody who is told what happens to the request of a spec: plug-ins, and targets of notifications."""
     return subscribers(spec.loaded, spec.notifications(), spec.project.name)
+
+
+def unreachable(spec: Spec) -> list[str]:
+    """Return what would keep people from being notified, or opens an address to others; no address is in it."""
+    found = targets(spec.notifications(), spec.loaded.notifiers())
+    return [f"notification {one.name}: {problem}" for one in found for problem in one.problems()]
 
 
 def prepare(spec: Spec, database: Database, on_update: OnUpdate = lambda progress: None) -> projects.StartedProject:

@@ -17,7 +17,7 @@ from bookkeeper_cli import catalogs, render
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node")
+NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node", "plugin")
 """Commands that have verbs of their own; each is a module of that name."""
 
 HOMES: Final = {
@@ -37,6 +37,7 @@ HOMES: Final = {
     "outputs": "status",
     "logs": "status",
     "lineage": "status",
+    "plugin": "plugin",
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",

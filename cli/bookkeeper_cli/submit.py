@@ -22,6 +22,7 @@ from bookkeeper_cli.words import Json, whole
 
 if TYPE_CHECKING:
     from bookkeeper.catalog import Database
+    from bookkeeper.spec import Spec
     from bookkeeper.submit import Plan, Progress
 
 app = noun("Run what a spec describes.")
@@ -106,18 +107,29 @@ def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | No
     from bookkeeper.submit import submit as run
 
     spec = load(path)
+    _warn(spec)
     with catalogs.writing() as database:
         _check_request(database, spec.project.name, request, path)
-        with _stopped_by_signals() as (stop, caught), _shown(database, quietly=as_json) as on_update:
+        with stopped_by_signals() as (stop, caught), _shown(database, quietly=as_json) as on_update:
             prepare(spec, database, on_update)
             remember(database, spec.project.name, path)
             submitted = run(spec, database, jobs=jobs, adopt=adopt, on_update=on_update, stop=stop)
         view = look(database, submitted.project)
     if as_json:
-        render.json_object({**view, "interrupted": submitted.interrupted})
+        render.json_object({**view, "interrupted": submitted.interrupted, "untold": submitted.untold})
     else:
         render.status_lines(view | {"last": submitted.reasons})
+    if submitted.untold:
+        render.note(f"{', '.join(submitted.untold)}: not told everything; `bookkeeper plugin run {path}` tries again")
     return 128 + caught[0] if caught and not view["complete"] else submitted.exit_code
+
+
+def _warn(spec: Spec) -> None:
+    """Tell beforehand what would keep people from being notified: it stops no job."""
+    from bookkeeper.submit import unreachable
+
+    for problem in unreachable(spec):
+        render.note(f"warning: {problem}")
 
 
 def _check_request(database: Database, project: str, request: str | None, path: str) -> None:
@@ -146,7 +158,7 @@ def remembered(database: Database, project: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[tuple[threading.Event, list[int]]]:
+def stopped_by_signals() -> Iterator[tuple[threading.Event, list[int]]]:
     """Let Ctrl-C and SIGTERM ask for a stop in good order; the second one interrupts."""
     stop, caught = threading.Event(), list[int]()
 
@@ -190,6 +202,7 @@ def _view(database: Database, progress: Progress) -> dict[str, Any]:
         "events_per_s": progress.entries_per_s,
         "eta_s": progress.eta,
         "last": progress.reasons,
+        "waiting": progress.waiting,
         "reasons": (),
         "next": ["Ctrl-C stops in good order; the same command goes on"] if progress.phase == "running" else [],
     }

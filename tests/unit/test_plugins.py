@@ -169,7 +169,7 @@ def test_plugin_that_hangs_is_abandoned_and_counted(log: Log) -> None:
     until(lambda: lane.step() == 0.1, "two attempts")
     failures = log.bodies("plugin.failed")
     assert [one["given_up"] for one in failures] == [False, True]
-    assert failures[0]["problem"] == "TimeoutError: it did not return within 0.1 s"
+    assert failures[0]["problem"] == "Hanging: it did not return within 0.1 s"
     assert lane.step() == 0.1 and "x.after" not in calls, "two threads hang: no third is risked"
     release.set()
     until(lambda: lane.step() is None, "the rest")

@@ -48,11 +48,6 @@ def compose(database: Database, events: Sequence[Event], request: str) -> tuple[
     return f"bookkeeper: {what}", "\n".join(body)
 
 
-def trial(project: str) -> tuple[str, str]:
-    """Return title and body of the message that `bookkeeper plugin test` sends."""
-    return f"bookkeeper: a test for project {project}", "This is how you would be told. Nothing happened."
-
-
 def _complete(project: str, events: Sequence[Event]) -> Words:
     return f"project {project} is complete", [], [f"bookkeeper outputs {project} --paths"]
 

@@ -19,10 +19,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from bookkeeper.errors import BookkeeperError, UsageError
+from bookkeeper.plugins.calls import call_within
 from bookkeeper.plugins.hooks import Notifier
+from bookkeeper.plugins.loading import in_a_line
 
 OCCASIONS: Final = ("complete", "parked", "braked", "excluded", "rested", "ended", "plugin")
 """What a target may be told of."""
+
+SECONDS: Final = 30.0
+"""How long a target may take with a test message."""
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:://.*)?", re.DOTALL)
@@ -129,6 +134,17 @@ def targets(tables: Sequence[Notify], offered: Mapping[str, Notifier]) -> list[T
     return found
 
 
+def trial(target: Target, project: str) -> str | None:
+    """Send a test message; return what went wrong, None where the target took it. Bounded in time."""
+    title = f"bookkeeper: a test for project {project}"
+    body = "This is how you would be told. Nothing happened."
+    try:
+        call_within(SECONDS, lambda: target.send(title, body), target.name)
+    except Exception as error:  # noqa: BLE001 - a plug-in's target raises what it likes; it is told, in a line
+        return str(error) if isinstance(error, BookkeeperError) else in_a_line(error)
+    return None
+
+
 def _variable(name: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
@@ -153,7 +169,9 @@ def _unknown(address: str) -> UsageError:
 def _door(address: str) -> Any:
     """Return apprise's object for an address, None where it has none. It keeps nothing on disk."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the hundred modules that it loads, some use what Python will not have for ever
+        warnings.simplefilter(
+            "ignore"
+        )  # of the hundred modules that it loads, some use what Python will not have for ever
         import apprise
 
         asset = apprise.AppriseAsset(app_id="bookkeeper", app_desc="bookkeeper")

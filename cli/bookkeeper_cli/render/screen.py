@@ -207,7 +207,7 @@ def _trouble(view: View, room: int) -> Iterator[Line]:
 
 
 def _waiting(view: View, room: int) -> Iterator[Line]:
-    for number, text in enumerate(_wrapped(view.get("waiting") or "", room - 11)):
+    for number, text in enumerate(wrapped(view.get("waiting") or "", room - 11)):
         if text:
             yield [("waiting    " if number == 0 else " " * 11, "dim"), (text, "yellow")]
 
