@@ -286,6 +286,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if ready and (contradicted or broken):
             with pytest.raises(RolledBack):
                 self.world.ledger.commit(job.key, manifest)
+            known.update({name: mark for name, mark in verdict.items() if self.is_news(known.get(name), mark)})
             self.rolled_back(job, opened=False)
             return
         answer = self.expect(job, lambda: self.world.ledger.commit(job.key, manifest), "active", "staged", "committed")
@@ -299,6 +300,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.job[job.key.id] = "committed"
         self.overdue.discard(job.key.id)
         self.same_again(lambda: self.world.ledger.commit(job.key, manifest), answer)
+
+    def is_news(self, known: Mark | None, said: Mark) -> bool:
+        """Whether the last words of a process tell something of a file that was not decided before."""
+        return known in (None, Mark.OPENED) and said is not Mark.UNREAD
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), step=st.sampled_from([None, None, "analysis", "output-storage"]), counted=st.booleans())
@@ -397,7 +402,14 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.world.project_state(self.project)[0] == "ended":
             return
         project = self.world.catalog.project(self.project)
-        project.pause("lunch") if pause else project.resume()
+        if pause:
+            project.pause("lunch")
+        elif project.resume():
+            self.forget_setbacks("available")
+
+    def forget_setbacks(self, state: str) -> None:
+        """What a person mended counts no longer."""
+        self.model.setbacks.update({name: 0 for name, now in self.model.state.items() if now == state})
 
     @rule(data=st.data())
     def park_or_unpark(self, data: st.DataObject) -> None:
@@ -408,6 +420,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.state[name] = "parked"
         elif state == "parked":
             project.unpark()
+            self.forget_setbacks("parked")
             self.model.state.update(
                 {name: "available" for name, state in self.model.state.items() if state == "parked"}
             )
@@ -423,6 +436,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if state in ("committed", "revoking"):
             self.world.revoke(job)
             self.model.job[job.key.id] = "revoking"
+        elif state == "revoked":
+            assert self.world.revoke(job) == ()
         else:
             with pytest.raises(NotAllowed):
                 self.world.revoke(job)
