@@ -117,6 +117,7 @@ class _Run:
         self._history: deque[tuple[float, int, int]] = deque()
         self._pause, self._not_before = BACK_OFF[0], 0.0
         self._failed_starts: list[str] = []
+        self._excluded = False
 
     def to_the_end(self) -> Submitted:
         """Go on until nothing is left to do."""
@@ -198,6 +199,7 @@ class _Run:
             self._failed_starts.append(ended.problem)
         elif outcome is not None and _did_not_start(outcome):
             self._failed_starts.append(outcome.reason)
+            self._excluded = outcome.fate == job.EXCLUDED
         else:
             self._failed_starts.clear()
         if self._failed_starts or (outcome is not None and outcome.fate in (job.NOTHING, job.PAUSED)):
@@ -215,9 +217,10 @@ class _Run:
     def _complain(self) -> None:
         """Raise where workers do not start: it would go on for ever."""
         if len(self._failed_starts) >= FAILED_STARTS:
+            admit = "`bookkeeper node admit NODE` when it is mended" if self._excluded else "mend it"
             raise BookkeeperError(
                 f"{len(self._failed_starts)} workers in a row could not start: {self._failed_starts[-1]}",
-                remedy=f"mend it and submit again; project {self._spec.project.name} is left open",
+                remedy=f"{admit}, and submit again; project {self._spec.project.name} is left open",
             )
 
     def _call_off(self) -> None:
