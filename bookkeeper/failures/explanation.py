@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from bookkeeper.failures.categories import FailureCategory
 from bookkeeper.failures.evidence import STDERR_MARK, Evidence
-from bookkeeper.failures.lines import Lines, lines_of
+from bookkeeper.failures.index import Tried
+from bookkeeper.failures.lines import LONGEST_LINE, Lines, lines_of
 from bookkeeper.failures.patterns import Pattern
 from bookkeeper.failures.rules import Role, Rule, Rules, default_rules
 from bookkeeper.failures.signals import readings, signal_name, signal_of
@@ -186,9 +187,7 @@ class _Known:
 def _in_lines(known: _Known, rules: Rules) -> Iterator[Match]:
     """Give the matches of rules that read text, the lines in their order of time."""
     lines, remarks = known.lines, _Remarks(known.lines, rules)
-    for literal, pairs in rules.index:
-        if literal not in lines.text:
-            continue
+    for literal, pairs in rules.index.present(lines):
         for number, row in lines.holding(literal):
             for pattern, rule in pairs:
                 found = pattern.regex.search(row)
@@ -216,27 +215,46 @@ class _Remarks:
     """What the rules say of the worth of lines."""
 
     def __init__(self, lines: Lines, rules: Rules) -> None:
-        self._noise = _holding(lines, rules, Role.NOISE)
-        self._doubtful = _holding(lines, rules, Role.DOUBTFUL)
-        self._recovered = max(_holding(lines, rules, Role.RECOVERY), default=-1)
+        self._lines, self._rules = lines, rules
+        self._noise: dict[int, bool] = {}
+        self._doubtful: dict[int, bool] = {}
 
     def is_noise(self, number: int) -> bool:
-        return number in self._noise
+        """Whether a line says nothing."""
+        return self._holds(Role.NOISE, number, self._noise)
 
     def worth(self, number: int, rule: Rule) -> float:
         """Return what a match in a line counts."""
-        crash = rule.category in (FailureCategory.ANALYSIS_CRASH, FailureCategory.EXECUTOR)
-        return DOUBT if number in self._doubtful or (number < self._recovered and not crash) else 1.0
+        if self._holds(Role.DOUBTFUL, number, self._doubtful):
+            return DOUBT
+        lasting = rule.category in (FailureCategory.ANALYSIS_CRASH, FailureCategory.EXECUTOR)
+        return DOUBT if number < self._recovered and not lasting else 1.0
+
+    @cached_property
+    def _present(self) -> dict[Role, tuple[Tried, ...]]:
+        return {role: tuple(index.present(self._lines)) for role, index in self._rules.remarks.items()}
+
+    @cached_property
+    def _recovered(self) -> int:
+        """The number of the last line that tells of a recovery; -1 where there is none."""
+        last = -1
+        for literal, pairs in self._present[Role.RECOVERY]:
+            for number, row in self._lines.last_holding(literal):
+                if number <= last or _remarked(row, pairs):
+                    last = max(last, number)
+                    break
+        return last
+
+    def _holds(self, role: Role, number: int, known: dict[int, bool]) -> bool:
+        if number not in known:
+            row = self._lines.texts[number][:LONGEST_LINE]
+            lower = row.lower()
+            known[number] = any(lit in lower and _remarked(row, pairs) for lit, pairs in self._present[role])
+        return known[number]
 
 
-def _holding(lines: Lines, rules: Rules, role: Role) -> set[int]:
-    return {
-        number
-        for literal, pairs in rules.remarks[role]
-        if literal in lines.text
-        for number, row in lines.holding(literal)
-        if any(pattern.regex.search(row) and not _any(rule.unless, row) for pattern, rule in pairs)
-    }
+def _remarked(row: str, pairs: tuple[tuple[Pattern, Rule], ...]) -> bool:
+    return any(pattern.regex.search(row) and not _any(rule.unless, row) for pattern, rule in pairs)
 
 
 def _any(patterns: tuple[Pattern, ...], text: str) -> bool:

@@ -18,6 +18,8 @@ TAIL: Final = 3 << 17
 MOST_LINES: Final = 100  # lines of one text in which a pattern is tried
 LONGEST_LINE: Final = 2000  # characters of a line around what was found
 
+_LETTERS: Final = bytes(code if 97 <= code <= 122 else 32 for code in range(256))
+
 _BREAK: Final = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
 _INVISIBLE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x00")
 _FRAME: Final = re.compile(r'\s*File "[^"]*", line \d+')
@@ -47,6 +49,11 @@ class Lines:
         return "\n".join(self._lower)
 
     @cached_property
+    def words(self) -> str:
+        """Every word of the text once."""
+        return " ".join(set(self.text.encode("ascii", "replace").translate(_LETTERS).decode("ascii").split()))
+
+    @cached_property
     def _begins(self) -> list[int]:
         begins, position = [], 0
         for row in self._lower:
@@ -68,6 +75,15 @@ class Lines:
         else:
             for number, row in enumerate(self.texts[: 20 * MOST_LINES]):
                 yield number, row[:LONGEST_LINE]
+
+    def last_holding(self, literal: str) -> Iterator[tuple[int, str]]:
+        """Give the same from the end."""
+        count, position = 0, self.text.rfind(literal)
+        while position >= 0 and count < MOST_LINES:
+            number = bisect_right(self._begins, position) - 1
+            yield number, self._around(number, position - self._begins[number])
+            count += 1
+            position = self.text.rfind(literal, 0, self._begins[number]) if number else -1
 
     def _around(self, number: int, position: int) -> str:
         row = self.texts[number]

@@ -11,6 +11,12 @@ from typing import Final
 SHORTEST: Final = 3
 """Characters that a text must have to be worth looking for."""
 
+_EVERYWHERE: Final = (
+    " files errors events data input output job info plugin opened path lines time root server module process node"
+    " worker host name config failed warning in <t error in error in < branch tree memory "
+)
+"""Words that stand in many lines of healthy logs: a pattern is rather looked for by something else."""
+
 _CLASSES: Final = frozenset("dDwWsSbBAZ")
 _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 
@@ -56,14 +62,20 @@ def _of_branch(pattern: str) -> tuple[str, ...]:
         optional = pattern[ends : ends + 1] in ("?", "*", "{") and ends < len(pattern)
         if literal and not optional:
             run += literal
-        offered = [(run.lower(),)]
+        offered: list[tuple[str, ...]] = [(run.lower(),)]
         if group and not optional:
             offered.append(required_literals(group))
-        best = max((best, *offered), key=lambda texts: min(map(len, texts)))
+        best = max((best, *offered), key=lambda texts: min(map(_worth, texts)))
         if not literal or optional or pattern[ends : ends + 1] == "+":
             run = ""
         position = _end_of_quantifier(pattern, ends)
     return best
+
+
+def _worth(text: str) -> float:
+    """Return how much is won by looking for a text: its length, unless most logs hold it."""
+    common = len(text) >= SHORTEST and text.strip() in _EVERYWHERE
+    return SHORTEST + len(text) / 100 if common else len(text)
 
 
 def _token(pattern: str, position: int) -> tuple[int, str, str]:

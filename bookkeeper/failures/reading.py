@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bookkeeper.errors import SpecError
 from bookkeeper.failures.categories import FailureCategory
 from bookkeeper.failures.patterns import Pattern
-from bookkeeper.failures.rules import Role, Rule, compiled
+from bookkeeper.failures.rules import Role, Rule
 
 if TYPE_CHECKING:
     import os
@@ -58,8 +58,8 @@ def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], str]:
 
 
 def rules_from(own: Sequence[Mapping[str, Any]], *, mine: bool, where: str = "") -> list[Rule]:
-    """Return the rules in plain data; ``mine`` marks them as the user's. Raises `SpecError` that names each fault."""
-    problems = _problems(own)
+    """Return the rules in plain data; ``mine`` marks them as the user's, which are checked: `SpecError` names each fault."""
+    problems = _problems(own) if mine else []
     if problems:
         raise SpecError("\n".join(f"{where}{': ' if where else ''}{what}" for _, what in problems), remedy=_REMEDY)
     return [_rule(one, mine) for one in own]
@@ -95,8 +95,10 @@ def _faults(one: Mapping[str, Any]) -> list[str]:
             faults.append(f"{key}: unknown key; {hint}allowed: {', '.join(_READERS)}")
             continue
         try:
-            _READERS[key](value)
-        except (ValueError, re.error, RecursionError, OverflowError) as error:
+            read = _READERS[key](value)
+            if key in ("text", "unless"):
+                _check(read)
+        except (ValueError, RecursionError, OverflowError) as error:
             faults.append(f"{key}: {error}")
     remark = one.get("role") in (Role.NOISE, Role.DOUBTFUL, Role.RECOVERY)
     wanted = ("id", "text") if remark else ("id", "category")
@@ -155,14 +157,19 @@ def _patterns(value: object) -> tuple[Pattern, ...]:
     for one in _listed(value):
         if not isinstance(one, str) or not one:
             raise ValueError(f"must be a regular expression, or a list of them, not {one!r:.80}")
-        try:
-            pattern = compiled(one)
-        except re.error as error:
-            raise ValueError(f"is no regular expression: {one!r:.80}: {error}") from error
-        if pattern.regex.match(""):
-            raise ValueError(f"matches every line: {one!r:.80}")
-        found.append(pattern)
+        found.append(Pattern(one))
     return tuple(found)
+
+
+def _check(patterns: tuple[Pattern, ...]) -> None:
+    """Raise `ValueError` where a pattern is no regular expression, or says nothing."""
+    for pattern in patterns:
+        try:
+            empty = pattern.regex.match("")
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {pattern.source!r:.80}: {error}") from error
+        if empty:
+            raise ValueError(f"matches every line: {pattern.source!r:.80}")
 
 
 def _states(value: object) -> tuple[Pattern, ...]:

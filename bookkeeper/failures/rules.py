@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.failures.categories import FailureCategory
+from bookkeeper.failures.index import Index
 from bookkeeper.failures.patterns import Pattern, exception_pattern
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class Role(StrEnum):
     DOUBTFUL = "doubtful"  # what else the line says counts half: a warning, a retry
     NOISE = "noise"  # the line says nothing
     RECOVERY = "recovery"  # what went wrong before this line was got over: it counts half
+
+
+EXPLAINING: Final = (Role.CAUSE, Role.CONSEQUENCE)
 
 
 @dataclass(frozen=True)
@@ -89,21 +92,22 @@ class Rules:
         return {rule.id: rule for rule in self.rules}
 
     @cached_property
-    def index(self) -> tuple[tuple[str, tuple[tuple[Pattern, Rule], ...]], ...]:
-        """The patterns that need a text, by that text; those that need none under the empty text."""
-        return _indexed(rule for rule in self.rules if rule.role in (Role.CAUSE, Role.CONSEQUENCE))
+    def index(self) -> Index:
+        """The rules that may explain a failure, by what they search."""
+        return Index(rule for rule in self.rules if rule.role in EXPLAINING)
 
     @cached_property
-    def remarks(self) -> dict[Role, tuple[tuple[str, tuple[tuple[Pattern, Rule], ...]], ...]]:
-        """The same for the rules that only say how much a line counts, by role."""
-        roles = (Role.NOISE, Role.DOUBTFUL, Role.RECOVERY)
-        return {role: _indexed(rule for rule in self.rules if rule.role is role) for role in roles}
+    def remarks(self) -> dict[Role, Index]:
+        """The rules that only say how much a line counts, by role."""
+        return {
+            role: Index(rule for rule in self.rules if rule.role is role) for role in Role if role not in EXPLAINING
+        }
 
     @cached_property
     def _raising(self) -> dict[str, tuple[Rule, ...]]:
         found: dict[str, tuple[Rule, ...]] = {}
         for rule in self.rules:
-            for name in rule.exception if rule.role in (Role.CAUSE, Role.CONSEQUENCE) else ():
+            for name in rule.exception if rule.role in EXPLAINING else ():
                 found[name] = (*found.get(name, ()), rule)
         return found
 
@@ -115,15 +119,6 @@ class Rules:
     def structured(self) -> tuple[Rule, ...]:
         """The rules that need no text at all: codes, signals, states, steps."""
         return tuple(rule for rule in self.rules if not rule.searched)
-
-
-def _indexed(rules: Iterable[Rule]) -> tuple[tuple[str, tuple[tuple[Pattern, Rule], ...]], ...]:
-    found: dict[str, list[tuple[Pattern, Rule]]] = {}
-    for rule in rules:
-        for pattern in rule.searched:
-            for literal in pattern.literals or ("",):
-                found.setdefault(literal, []).append((pattern, rule))
-    return tuple((literal, tuple(pairs)) for literal, pairs in found.items())
 
 
 @cache
@@ -148,9 +143,3 @@ def load_rules(path: str | os.PathLike[str]) -> Rules:
 
     own, where = read_file(path)
     return Rules(own, below=default_rules().rules, where=where)
-
-
-def compiled(source: str) -> Pattern:
-    """Return a pattern; raises `re.error` where it is no regular expression."""
-    re.compile(source, re.IGNORECASE)
-    return Pattern(source)
