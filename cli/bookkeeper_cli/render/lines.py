@@ -76,3 +76,8 @@ def title(text: str) -> Line:
 def percent(share: float | None) -> str:
     """Return a share in percent."""
     return words.plain(None) if share is None else f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def speed(value: float) -> str:
+    """Return a rate in three digits or more."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

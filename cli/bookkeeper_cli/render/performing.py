@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bookkeeper_cli.render import words
-from bookkeeper_cli.render.lines import Line, draw, paragraph, percent, spark, title
+from bookkeeper_cli.render.lines import Line, draw, paragraph, percent, spark, speed, title
 from bookkeeper_cli.render.screen import summary
 from bookkeeper_cli.render.streams import drawable, visible
 from bookkeeper_cli.render.tables import Column, table
@@ -105,9 +105,9 @@ def _labelled(name: str, text: str) -> Iterator[Line]:
 
 def _slow(rows: Any) -> Iterator[Line]:
     for row in rows[:SLOW]:
-        speed = f"{row['median']:,.3g} {row['unit']} in the median, all nodes {row['whole']:,.3g}"
+        how = f"{speed(row['median'])} {row['unit']} in the median, all nodes {speed(row['whole'])}"
         first = [("  slow: ", "yellow")]
-        yield from paragraph(f"{row['node']} is {row['times']:.1f} times slower ({speed})", 8, first=first)
+        yield from paragraph(f"{row['node']} is {row['times']:.1f} times slower ({how})", 8, first=first)
     if len(rows) > SLOW:
         yield [(f"  and {len(rows) - SLOW:,} more that are slow", "dim")]
 
@@ -117,7 +117,7 @@ def _distributions(view: View) -> Iterator[Line]:
         ("wall time", view["wall_time_s"], words.span),
         ("memory", view["peak_rss_mb"], lambda value: f"{value:,.0f} MB"),
         ("efficiency", view["cpu_efficiency"], percent),
-        ("speed", view["speed"], lambda value: f"{value:,.3g} {view['speed']['unit']}"),
+        ("speed", view["speed"], lambda value: f"{speed(value)} {view['speed']['unit']}"),
     )
     known = [(name, found, show) for name, found, show in parts if found]
     if known or view["progress"]:
