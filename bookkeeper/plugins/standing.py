@@ -46,9 +46,9 @@ def standing(database: Database | None, plugins: Plugins, subscribers: Sequence[
     for one in subscribers:
         if isinstance(one, Notifier):
             rows.append(_row(database, one.name, one.target.shown, one.target.notify.on, told))
-    rows += [{**_row(None, name, "", (), {}), "problem": problem} for name, problem in plugins.broken.items()]
+    rows += [{**_row(None, name, "installed", (), {}), "problem": problem} for name, problem in plugins.broken.items()]
     others = [row["name"] for row in database.rows(NAMES)] if database else []
-    rows += [_row(database, name, "", (), {}) for name in others if name not in told]
+    rows += [_row(database, name, "another spec", (), {}) for name in others if name not in told]
     return rows
 
 

@@ -50,8 +50,9 @@ def list_(spec: Spec = None, json: Json = False) -> None:
     plugins, subscribers = _audience(spec)
     with _catalog() as database:
         rows = standing(database, plugins, subscribers)
-    empty = "no plug-in is installed, and none was named by a spec"
-    render.table(rows, _COLUMNS, as_json=json, empty=empty)
+    if not json:
+        rows = [row | {"attempts": row["attempts"] or None} for row in rows]
+    render.table(rows, _COLUMNS, as_json=json, empty="no plug-in is installed, and none was named by a spec")
 
 
 @verb(app, "run", example="bookkeeper plugin run mass.toml --follow")
@@ -61,6 +62,7 @@ def run(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Tell those that are new the whole log, from its first event.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Tell plug-ins and targets what they were not told yet, as `submit` does while it runs.
 
@@ -70,26 +72,30 @@ def run(
     from bookkeeper_cli.submit import stopped_by_signals
 
     _, subscribers = _audience(spec)
+    names = [one.name for one in subscribers]
     if not subscribers:
-        render.say("there is nobody to tell")
+        render.json_object({"told": [], "untold": []}) if json else render.say("there is nobody to tell")
         return
     with catalogs.writing() as database:
         dispatcher = Dispatcher(database, subscribers, beginning=from_beginning)
         dispatcher.start()
         if follow:
             with stopped_by_signals() as (stop, _):
-                render.say(f"telling {', '.join(one.name for one in subscribers)}; Ctrl-C ends it")
+                render.note(f"telling {', '.join(names)}; Ctrl-C ends it")
                 stop.wait()
             untold = dispatcher.close()
         else:
             untold = dispatcher.close(math.inf, longest=LONGEST)
+    if json:
+        render.json_object({"told": [name for name in names if name not in untold], "untold": untold})
     if untold:
         again = f"bookkeeper plugin run {spec or ''}".rstrip()
         raise BookkeeperError(
             f"{', '.join(untold)} could not be told everything",
             remedy=f"`bookkeeper plugin list` says why; `{again}` tries again",
         )
-    render.say(f"{', '.join(one.name for one in subscribers)}: told everything")
+    if not json:
+        render.say(f"{', '.join(names)}: told everything")
 
 
 @verb(app, "test", example="bookkeeper plugin test mass.toml")

@@ -66,7 +66,7 @@ def test_run_tells_what_was_not_told(folder: Path, box: Postbox) -> None:
     assert said.out == "mine@mass, notify:CHAT@mass: told everything\n" and not (folder / "told").exists()
     ok("project", "pause", "mass", "--reason", "lunch")
     ok("project", "end", "mass")
-    ok("plugin", "run", "spec.toml")
+    assert ok("plugin", "run", "spec.toml", "--json").json == {"told": ["mine@mass", "notify:CHAT@mass"], "untold": []}
     assert "project.ended" in (folder / "told").read_text().splitlines()
     assert len(box.posts) == 1 and "project mass has ended" in box.posts[0]["title"]
 
