@@ -14,7 +14,7 @@ from bookkeeper import datasets
 from bookkeeper.catalog import NOW, Database, Tx, check_name
 from bookkeeper.errors import Conflict, NotFound, UsageError
 from bookkeeper.events import record
-from bookkeeper.ledger import requests
+from bookkeeper.ledger import parking, requests
 from bookkeeper.ledger.requests import Application, ProjectRow, Rules
 
 EXISTING: Final = """
@@ -270,7 +270,7 @@ def park(database: Database, name: str, files: Sequence[str], reason: str) -> in
     if not reason.strip():
         raise UsageError("parking needs a reason", remedy="--reason tells those who come later why")
     with database.transaction(durable=True) as tx:
-        return requests.park(tx, _find(tx, name), files, reason.strip())
+        return parking.park(tx, _find(tx, name), files, reason.strip())
 
 
 def hold_back(database: Database, name: str, files: Sequence[str], seconds: float, reason: str) -> int:
@@ -278,13 +278,13 @@ def hold_back(database: Database, name: str, files: Sequence[str], seconds: floa
     if not seconds > 0:
         raise UsageError(f"files are held back for some time, not {seconds} s")
     with database.transaction(durable=True) as tx:
-        return requests.hold_back(tx, _find(tx, name), files, seconds, reason)
+        return parking.hold_back(tx, _find(tx, name), files, seconds, reason)
 
 
 def unpark(database: Database, name: str, files: Sequence[str] | None, *, repin: bool = False) -> int:
     """Give parked files (None: all) back to delivery, alone next; return how many."""
     with database.transaction(durable=True) as tx:
-        return requests.unpark(tx, _find(tx, name), files, repin=repin)
+        return parking.unpark(tx, _find(tx, name), files, repin=repin)
 
 
 def _find(tx: Tx, name: str) -> ProjectRow:

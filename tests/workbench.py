@@ -114,6 +114,10 @@ class Bench:
         """Return the charged attempts of every file."""
         return [row["attempts"] for row in self.catalog.sql("SELECT attempts FROM ledger ORDER BY file_id")]
 
+    def setbacks(self) -> list[int]:
+        """Return how often every file had a part in a failure that says nothing about it."""
+        return [row["setbacks"] for row in self.catalog.sql("SELECT setbacks FROM ledger ORDER BY file_id")]
+
     def ledger(self) -> list[str]:
         """Return the state of every file."""
         return [row["state"] for row in self.catalog.sql("SELECT state FROM ledger ORDER BY file_id")]

@@ -7,17 +7,13 @@ the same list. A process that was rolled back meets its guard and is `Fenced`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bookkeeper.catalog import NOW, Tx
 from bookkeeper.errors import NotAllowed, NotFound, UsageError
-from bookkeeper.events import record
+from bookkeeper.ledger import choosing
 from bookkeeper.ledger.guards import ANY_OVERDUE, refuse, who
 from bookkeeper.protocol import Delivered, FileInfo, FileMark, Mark, ProcessKey, Status
-
-ELSEWHERE: Final = 60
-"""Seconds that a file which failed on a node is left to other nodes, while there are any: two nodes know more than one."""
 
 GUARD: Final = f"""
 UPDATE processes SET lease_until = {NOW} + lease, graced = false
@@ -31,44 +27,18 @@ RETURNING request_id, project_id, partition_number, files_per_process, group_lim
           (SELECT reason FROM excluded_nodes x WHERE x.node = CAST(processes.node AS TEXT) AND x.until > {NOW}), node
 """
 
-_FILE = """l.file_id, l.attempts + l.setbacks, l.solo, l.version, f.version, f.state, f.name, f.size, f.checksum, f.entries, f.tree,
-       (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)"""
-
 _PINNED = """l.file_id, l.attempts + l.setbacks, l.solo, l.version, f.version, f.state, f.name, COALESCE(v.size, f.size),
        CASE WHEN v.file_id IS NULL THEN f.checksum ELSE v.checksum END,
        CASE WHEN v.file_id IS NULL THEN f.entries ELSE v.entries END, f.tree,
        (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)"""
 """As `_FILE`, in the version that the ledger pins: `v` is that version where the file was declared anew since."""
 
-CANDIDATES: Final = f"""
-SELECT {_FILE}
-  FROM ledger l CROSS JOIN files f
- WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available' AND l.not_before = 0
- ORDER BY l.attempts, l.partition_number, l.file_id
- LIMIT :limit
-"""
-
 RIPEN: Final = f"""
 UPDATE ledger SET not_before = 0
  WHERE project_id = :project AND state = 'available' AND not_before > 0 AND not_before <= {NOW}
 """
 
-NEXT_PARTITION: Final = """
-SELECT partition_number FROM ledger
- WHERE project_id = :project AND state = 'available' AND not_before = 0
- ORDER BY attempts, partition_number
- LIMIT 1
-"""
-
 ANY_LEFT: Final = "SELECT 1 FROM ledger WHERE project_id = :project AND state = 'available' LIMIT 1"
-
-OF_PARTITION: Final = f"""
-SELECT {_FILE}, l.state
-  FROM ledger l CROSS JOIN files f
- WHERE f.id = l.file_id AND l.request_id = :request
-   AND l.file_id IN (SELECT k.file_id FROM ledger k WHERE k.request_id = :request AND k.partition_number = :partition)
- ORDER BY l.file_id
-"""
 
 GIVEN: Final = f"""
 SELECT {_PINNED}
@@ -87,23 +57,6 @@ SELECT {_PINNED}, d.state, d.entries_read, d.bytes_read, d.reason, d.changed
  ORDER BY d.seq, l.attempts, d.file_id
 """
 
-FAILED_HERE: Final = f"""
-SELECT l.file_id FROM ledger l CROSS JOIN processes p
- WHERE l.request_id = :request AND l.file_id = :file AND p.id = l.process_id AND p.node = :node
-   AND p.ended_at > {NOW} - {ELSEWHERE}
-   AND EXISTS (SELECT 1 FROM processes o WHERE o.request_id = :request AND o.state IN ('active', 'staged') AND o.node <> :node)
-"""
-
-NOT_FAILED_HERE: Final = f"""
-SELECT {_FILE}
-  FROM ledger l CROSS JOIN files f
- WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available' AND l.not_before = 0
-   AND NOT EXISTS (SELECT 1 FROM processes p
-                    WHERE p.id = l.process_id AND p.node = :node AND p.ended_at > {NOW} - {ELSEWHERE})
- ORDER BY l.attempts, l.partition_number, l.file_id
- LIMIT :limit
-"""
-
 TAKE: Final = """
 UPDATE ledger SET state = 'held', process_id = :id
  WHERE request_id = :request AND file_id = :file AND state = 'available'
@@ -119,10 +72,6 @@ UPDATE processes SET last_seq = :seq, delivered = delivered + :count, group_limi
 """
 
 SEEN: Final = "UPDATE processes SET last_seq = :seq WHERE id = :id AND last_seq < :seq"
-
-PARK_STALE: Final = """
-UPDATE ledger SET state = 'parked', reason = :reason WHERE request_id = :request AND file_id = :file AND state = 'available'
-"""
 
 OTHERS_HOLD: Final = """
 SELECT 1 FROM processes
@@ -156,20 +105,18 @@ def next_files(
     """Record what is done and hand out up to ``limit`` more files; a partition comes whole.
 
     Files with fewer charged attempts come first; a file with ``n`` failures behind it, charged or not, comes with at most
-    ``ceil(files_per_process / 2**n) - 1`` companions in its whole process. A file whose time has not come waits, and so
-    do all while the project rests. A ``seq`` that was answered takes nothing
-    more, even if the answer was empty: whoever asked has gone on. None, unless ``swept``, where there are no files now
-    and overdue processes may hold some: roll them back and ask again.
+    ``ceil(files_per_process / 2**n) - 1`` companions in its whole process. A file whose time has not come waits; while
+    the project rests, or the node is excluded, nothing is given. A ``seq`` that was answered takes nothing more, even if
+    the answer was empty: whoever asked has gone on. None, unless ``swept``, where there are no files now and overdue
+    processes may hold some: roll them back and ask again.
     """
     if seq < 1 or limit < 1:
         raise UsageError("next_files counts its calls and its files from 1")
     row = tx.run(GUARD, who(key)).fetchone()
     if row is None:
         refuse(tx, key, "take files")
-    request, project, partition, files_per_process, group_limit, delivered, last_seq, project_state, partition_by = row[
-        :9
-    ]
-    ripe, excluded, node = row[9:]
+    request, project, partition, files_per_process, group_limit, delivered, last_seq, project_state = row[:8]
+    partition_by, ripe, excluded, node = row[8:]
     why = ""
     if done:
         _mark_all(tx, key, done, partition_by is not None)
@@ -188,10 +135,10 @@ def next_files(
     elif project_state != "open":
         status = Status.EXHAUSTED if project_state == "ended" else Status.NONE_NOW
     elif partition_by is not None:
-        chosen, group, status = _partition(tx, request, project, partition, delivered)
+        chosen, group, status = choosing.partition(tx, request, project, partition, delivered)
     else:
-        room = _Room(request, project, node, limit, files_per_process, group_limit, delivered)
-        group, smallest, status = _group(tx, room)
+        room = choosing.Room(request, project, node, limit, files_per_process, group_limit, delivered)
+        group, smallest, status = choosing.group(tx, room)
     if group and seq <= last_seq:
         group, status = [], Status.NONE_NOW
     if not group:
@@ -209,99 +156,6 @@ def next_files(
         {"id": key.id, "seq": seq, "count": len(group), "limit": smallest, "partition": chosen},
     )
     return Delivered(tuple(_info(found) for found in group), Status.FILES, chosen, project_state)
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """Who asks for files, and how many it may have."""
-
-    request: int
-    project: int
-    node: str | None
-    limit: int
-    files_per_process: int
-    group_limit: int
-    delivered: int
-
-    @property
-    def smallest(self) -> int:
-        return min(self.files_per_process, self.group_limit)
-
-
-def _group(tx: Tx, room: _Room) -> tuple[list[Any], int, Status]:
-    """Choose files in order until the smallest limit among them is reached: (rows, that limit, why none)."""
-    smallest = room.smallest
-    if smallest <= room.delivered:
-        return [], smallest, Status.FULL
-    while True:
-        candidates = _candidates(tx, room)
-        stale = [found for found in candidates if _stale(found)]
-        if not stale:
-            break
-        for found in stale:
-            _park_stale(tx, room.request, room.project, found)
-    group: list[Any] = []
-    for found in candidates:
-        failures, solo = found[1], found[2]
-        own = 1 if solo else max(1, -(-room.files_per_process >> failures))
-        if room.delivered + len(group) + 1 > min(smallest, own):
-            break
-        smallest = min(smallest, own)
-        group.append(found)
-    return group, smallest, Status.FULL if candidates else Status.NONE_NOW
-
-
-def _candidates(tx: Tx, room: _Room) -> list[Any]:
-    """Return the next files in order; those that just failed on this node are left to others, while there are others."""
-    asked = {"project": room.project, "limit": min(room.limit, room.smallest - room.delivered)}
-    found = tx.run(CANDIDATES, asked).fetchall()
-    if room.node is None or not any(one[1] for one in found):
-        return found
-    here = {"request": room.request, "node": room.node}
-    if not any(one[1] and tx.run(FAILED_HERE, {**here, "file": one[0]}).fetchone() for one in found):
-        return found
-    return tx.run(NOT_FAILED_HERE, {**asked, "node": room.node}).fetchall()
-
-
-def _partition(
-    tx: Tx, request: int, project: int, asked: int | None, delivered: int
-) -> tuple[int | None, list[Any], Status]:
-    """Choose a whole partition, the one asked for or the next: (its number, its rows, why none)."""
-    if delivered:
-        return asked, [], Status.FULL
-    while True:
-        partition = asked
-        if partition is None:
-            row = tx.run(NEXT_PARTITION, {"project": project}).fetchone()
-            if row is None:
-                return None, [], Status.NONE_NOW
-            partition = row[0]
-        rows = tx.run(OF_PARTITION, {"request": request, "partition": partition}).fetchall()
-        states = {found[-1] for found in rows}
-        if states != {"available"}:
-            return asked, [], Status.NONE_NOW if "held" in states else Status.EXHAUSTED
-        stale = [found for found in rows if _stale(found)]
-        if not stale:
-            return partition, rows, Status.FILES
-        for found in rows:
-            _park_stale(tx, request, project, found, because_of=stale[0])
-
-
-def _stale(found: Any) -> bool:
-    return bool(found[3] != found[4] or found[5] != "current")
-
-
-def _park_stale(tx: Tx, request: int, project: int, found: Any, because_of: Any = None) -> None:
-    """Take a file out of delivery whose pinned content is no longer the catalogued one."""
-    cause = found if because_of is None else because_of
-    what = "was retired" if cause[5] != "current" else "changed"
-    reason = (
-        f"{what} since the snapshot"
-        if cause[0] == found[0]
-        else f"{cause[6]} in its partition {what} since the snapshot"
-    )
-    tx.run(PARK_STALE, {"request": request, "file": found[0], "reason": reason})
-    record(tx, "file.parked", {"reason": reason}, project=project, file=found[0])
 
 
 def _some_are_left(tx: Tx, request: int, project: int, process: int) -> bool:

@@ -58,7 +58,7 @@ def test_sigterm_is_forwarded_and_counts_as_a_failure(bench: Bench, scratch: Pat
     assert worker.returncode == 13
     assert outcome["reason"] == "the worker was told to stop by signal 15 (SIGTERM)"
     assert (bench.folder / "told").read_text() == "15" and not alive(pid)
-    assert bench.ledger()[0] == "available" and bench.attempts()[0] == 1
+    assert bench.ledger()[0] == "available" and bench.setbacks()[0] == 1
     assert list(scratch.iterdir()) == []
 
 
@@ -135,7 +135,7 @@ def test_command_dies_with_its_worker_and_its_files_come_back(bench: Bench, scra
     worker.communicate()
     assert bench.ledger()[0] == "held"
     until(bench.catalog.expire, "the end of the lease")
-    assert bench.ledger()[0] == "available" and bench.attempts()[0] == 1, "it had opened its file"
+    assert bench.ledger()[0] == "available" and bench.setbacks()[0] == 1, "it had opened its file"
     (row,) = [row for row in bench.project.uncommitted() if row["last_process_id"]]
     assert row["reason"] == "process 1 rolled back: lease expired"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bookkeeper.api import Project
-from bookkeeper.ledger import commit, deliver, outputs, start
+from bookkeeper.ledger import choosing, commit, deliver, outputs, start
 from bookkeeper.ledger.guards import secret
 from bookkeeper.process import new_nonce
 from catalogs import make_catalog, make_project
@@ -103,7 +103,7 @@ class Raw:
         for seq in range(1, FILES_A_PROCESS + 1):
             run("BEGIN IMMEDIATE")
             request, project, *_ = run(deliver.GUARD, who).fetchone()
-            file, attempts, *_ = run(deliver.CANDIDATES, {"project": project, "limit": 1}).fetchone()
+            file, attempts, *_ = run(choosing.CANDIDATES, {"project": project, "limit": 1}).fetchone()
             run(deliver.TAKE, {"id": process, "request": request, "file": file})
             run(deliver.DELIVER, {"id": process, "file": file, "seq": seq, "attempt": attempts + 1})
             run(deliver.GAVE, {"id": process, "seq": seq, "count": 1, "limit": FILES_A_PROCESS, "partition": None})

@@ -152,7 +152,7 @@ def test_failures_alone_park_and_failures_in_company_never_do(make: Make) -> Non
         job = world.start()
         job.take()
         job.open()
-        job.roll_back("node died", step=None)
+        job.roll_back("it crashed", step=None)
         assert world.files("parked") == []
     assert world.attempts("f000")[0] + world.attempts("f001")[0] >= 3
 

@@ -29,10 +29,10 @@ RARE = {
 }
 
 INDEXES = {
-    "deliver.CANDIDATES": "ledger_available",
-    "deliver.NEXT_PARTITION": "ledger_available",
+    "choosing.CANDIDATES": "ledger_available",
+    "choosing.NEXT_PARTITION": "ledger_available",
     "deliver.ANY_LEFT": "ledger_available",
-    "deliver.NOT_FAILED_HERE": "ledger_available",
+    "choosing.NOT_FAILED_HERE": "ledger_available",
     "deliver.RIPEN": "ledger_available",
     "deliver.GUARD": "ledger_available",
     "requests.TRY_AGAIN": "ledger_setbacks",
@@ -42,9 +42,9 @@ INDEXES = {
     "giveback.FREE_REST": "ledger_held",
     "giveback.OVERDUE": "processes_live",
     "outputs.TO_PUBLISH": "outputs_to_publish",
-    "deliver.OF_PARTITION": "ledger_partition",
+    "choosing.OF_PARTITION": "ledger_partition",
     "requests.MISSING": "ledger_parked",
-    "requests.PARKED": "ledger_parked",
+    "parking.PARKED": "ledger_parked",
     "requests.SHARES": "ledger_available",
     "requests.TAKE_OVER": "ledger_available",
 }
@@ -106,4 +106,4 @@ def test_a_hot_statement_reads_no_table_whole(connection: sqlite3.Connection, na
 def test_a_hot_statement_uses_its_partial_index(connection: sqlite3.Connection, name: str) -> None:
     steps = plan(connection, HOT[KERNEL + name])
     assert any(re.search(rf"INDEX {INDEXES[name]}\b", step) for step in steps), steps
-    assert name == "requests.PARKED" or not any("TEMP B-TREE" in step for step in steps), steps
+    assert name == "parking.PARKED" or not any("TEMP B-TREE" in step for step in steps), steps
