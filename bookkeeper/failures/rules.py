@@ -72,8 +72,8 @@ class Rules:
     def __init__(self, own: Sequence[Mapping[str, Any]] = (), *, below: Sequence[Rule] = (), where: str = "") -> None:
         from bookkeeper.failures.reading import rules_from
 
+        mine = rules_from(own, mine=bool(below), where=where)
         self._own = [dict(one) for one in own]
-        mine = rules_from(self._own, mine=bool(below), where=where)
         replaced = {rule.id for rule in mine}
         self.rules: tuple[Rule, ...] = (*mine, *(rule for rule in below if rule.id not in replaced))
 

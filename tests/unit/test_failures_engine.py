@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bookkeeper.failures import Evidence, FailureCategory, Rules, classify_failure, default_rules, explain, explain_failure
+from bookkeeper.failures import (
+    Evidence,
+    FailureCategory,
+    Rules,
+    classify_failure,
+    default_rules,
+    explain,
+    explain_failure,
+)
 from bookkeeper.failures.lines import HEAD, MOST_LINES, TAIL, Lines
 from bookkeeper.failures.patterns import Pattern, required_literals
 from bookkeeper.failures.rules import EXPLAINING, Rule
@@ -188,7 +196,11 @@ def test_numbers_and_words_of_the_batch_system(known: dict[str, object], rule: s
         ("cannot write file:///out/m.root: permission is denied", "output-storage", "destination"),
         ("cannot write file:///out/m.root: the disk is full", "output-storage", "destination"),
         ("cannot write file:///out/m.root: the quota is used up", "output-storage", "destination"),
-        ("the destination /out vanished: its claim /out/.bookkeeper/claim is not there", "output-storage", "destination"),
+        (
+            "the destination /out vanished: its claim /out/.bookkeeper/claim is not there",
+            "output-storage",
+            "destination",
+        ),
         ("/out/m.root exists already: this process would have to overwrite it", "output-storage", "destination"),
         ("cannot write root://s//m.root: [ERROR] Operation expired", "output-storage", "xrootd-transient"),
     ],
@@ -219,13 +231,17 @@ def test_odd_things_are_explained_too() -> None:
         assert explain_failure(odd).category == FailureCategory.UNKNOWN  # type: ignore[arg-type]
     assert classify_failure(None, b"\xff\xfe Segmentation fault") == FailureCategory.ANALYSIS_CRASH
     assert classify_failure(None, None) == FailureCategory.UNKNOWN  # type: ignore[arg-type]
-    assert Evidence.from_mapping({"exit_code": "x", "stderr": None, "strange": 1, "message": 3}) == Evidence(message="3")
+    assert Evidence.from_mapping({"exit_code": "x", "stderr": None, "strange": 1, "message": 3}) == Evidence(
+        message="3"
+    )
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     st.text(max_size=400),
-    st.lists(st.sampled_from(["error", "timed out", "\n", "Killed", ": ", "/cvmfs/", "not a ROOT file", "'", "(", "é"])),
+    st.lists(
+        st.sampled_from(["error", "timed out", "\n", "Killed", ": ", "/cvmfs/", "not a ROOT file", "'", "(", "é"])
+    ),
     st.none() | st.integers(),
     st.none() | st.integers(),
     st.none() | st.text(max_size=20),
@@ -233,7 +249,9 @@ def test_odd_things_are_explained_too() -> None:
 def test_it_never_raises_and_says_the_same_twice(
     text: str, words: list[str], code: int | None, number: int | None, state: str | None
 ) -> None:
-    evidence = Evidence.of(ValueError(text), "".join(words), exit_code=code, hold_code=number, signal=number, state=state)
+    evidence = Evidence.of(
+        ValueError(text), "".join(words), exit_code=code, hold_code=number, signal=number, state=state
+    )
     told = explain(evidence)
     assert told == explain(Evidence.from_mapping(json.loads(json.dumps(evidence.as_dict()))))
     assert 0 <= told.confidence <= 1 and len(told.evidence) <= 300 and "\n" not in told.evidence

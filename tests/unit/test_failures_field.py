@@ -78,7 +78,7 @@ CONFIGURATION = [
     "mass.py: error: the following arguments are required: --output",
     "uproot.exceptions.KeyInFileError: not found: 'Eventz' (with any cycle number)",
     "KeyError: 'Muon_pt'",
-    "Error in <TTreeFormula::Compile>:  Bad numerical expression : \"mupt\"",
+    'Error in <TTreeFormula::Compile>:  Bad numerical expression : "mupt"',
     "input_line_4:1:1: error: use of undeclared identifier 'foo'",
     "An exception of category 'ConfigFileReadError' occurred while",
     "FATAL:   could not open image /cvmfs/x.sif: no such file or directory",
