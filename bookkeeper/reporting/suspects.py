@@ -43,18 +43,12 @@ SELECT f.name AS file, l.state, l.reason, COUNT(*) AS failures, COUNT(DISTINCT p
 
 NODES: Final = """
 SELECT s.node, s.processes, s.committed, s.failed + s.stageout_failures AS failures, s.waste_s, s.excluded_until,
+       CASE WHEN s.node IS NULL OR s.failed + s.stageout_failures < 2 THEN 0 ELSE
        (SELECT COUNT(DISTINCT d.file_id)
           FROM (SELECT p.id FROM requests r JOIN processes p ON p.request_id = r.id
                  WHERE r.name = :request AND p.node = s.node AND p.state = 'rolled_back' AND p.delivered > 0
-                 ORDER BY p.ended_at DESC LIMIT :newest) AS last JOIN deliveries d ON d.process_id = last.id) AS files
-  FROM node_summary s
- WHERE s.request = :request AND s.node IS NOT NULL AND s.failed + s.stageout_failures >= 2
- ORDER BY failures DESC, s.node
-"""
-
-TOTALS: Final = """
-SELECT COALESCE(SUM(committed), 0) AS committed, COALESCE(SUM(failed + stageout_failures), 0) AS failures
-  FROM node_summary WHERE request = :request
+                 ORDER BY p.ended_at DESC LIMIT :newest) AS last JOIN deliveries d ON d.process_id = last.id) END AS files
+  FROM node_summary s WHERE s.request = :request ORDER BY failures DESC, s.node
 """
 
 PARKED: Final = """
@@ -74,16 +68,18 @@ def found(database: Database, request: str, limit: int) -> dict[str, list[dict[s
     for row in files:
         row["nodes"] = [node for node in json.loads(row["nodes"]) if node is not None]
     rows = database.rows(NODES, {"request": request, "newest": NEWEST})
-    totals = (database.one(TOTALS, {"request": request}) or {}) if rows else {}
+    totals = {key: sum(row[key] for row in rows) for key in ("failures", "committed")}
     return {"files": files, "nodes": [row for row in rows if _is_odd(row, totals)][:limit]}
 
 
-def _is_odd(row: dict[str, Any], totals: dict[str, Any]) -> bool:
+def _is_odd(row: dict[str, Any], totals: dict[str, int]) -> bool:
     """Tell whether a node fails more than twice as often as the others. Alone in the world, no node is odd."""
+    if row["files"] < 2:
+        return False
     failures = totals["failures"] - row["failures"]
     ended = failures + totals["committed"] - row["committed"]
     own = row["failures"] / (row["failures"] + row["committed"])
-    return bool(row["files"] >= 2 and ended > 0 and own > 2 * failures / ended)
+    return bool(ended > 0 and own > 2 * failures / ended)
 
 
 def parked(database: Database, request: str, limit: int) -> list[dict[str, Any]]:
