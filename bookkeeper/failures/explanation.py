@@ -227,8 +227,10 @@ class _Remarks:
         """Return what a match in a line counts."""
         if self._holds(Role.DOUBTFUL, number, self._doubtful):
             return DOUBT
-        lasting = rule.category in (FailureCategory.ANALYSIS_CRASH, FailureCategory.EXECUTOR)
-        return DOUBT if number < self._recovered and not lasting else 1.0
+        if rule.category in (FailureCategory.ANALYSIS_CRASH, FailureCategory.EXECUTOR):
+            return 1.0  # nothing recovers from these, and nothing brings them about
+        aftermath = 0 <= self._ended < number and self._lines.sources[number] == "stderr"
+        return DOUBT if number < self._recovered or aftermath else 1.0
 
     @cached_property
     def _present(self) -> dict[Role, tuple[Tried, ...]]:
@@ -237,8 +239,16 @@ class _Remarks:
     @cached_property
     def _recovered(self) -> int:
         """The number of the last line that tells of a recovery; -1 where there is none."""
+        return self._last(self._present[Role.RECOVERY])
+
+    @cached_property
+    def _ended(self) -> int:
+        """The number of the last line that tells of the program's end: a crash, or a traceback; -1 where none does."""
+        return max(self._last(tuple(self._rules.endings.present(self._lines))), self._lines.last_raised)
+
+    def _last(self, present: tuple[Tried, ...]) -> int:
         last = -1
-        for literal, pairs in self._present[Role.RECOVERY]:
+        for literal, pairs in present:
             for number, row in self._lines.last_holding(literal):
                 if number <= last or _remarked(row, pairs):
                     last = max(last, number)

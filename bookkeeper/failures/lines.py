@@ -18,6 +18,7 @@ TAIL: Final = 3 << 17
 MOST_LINES: Final = 100  # lines of one text in which a pattern is tried
 LONGEST_LINE: Final = 2000  # characters of a line around what was found
 
+TRACEBACK: Final = "traceback (most recent call last)"
 _LETTERS: Final = bytes(code if 97 <= code <= 122 else 32 for code in range(256))
 
 _BREAK: Final = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
@@ -52,6 +53,15 @@ class Lines:
     def words(self) -> str:
         """Every word of the text once."""
         return " ".join(set(self.text.encode("ascii", "replace").translate(_LETTERS).decode("ascii").split()))
+
+    @cached_property
+    def last_raised(self) -> int:
+        """The number of the line in which the last Python traceback names its exception; -1 where there is none."""
+        for begin, _ in self.last_holding(TRACEBACK):
+            for number in range(begin + 1, len(self.texts)):
+                if not self.texts[number].startswith((" ", "\t")):
+                    return number
+        return -1
 
     @cached_property
     def _begins(self) -> list[int]:

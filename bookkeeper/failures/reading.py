@@ -209,6 +209,12 @@ def _codes(value: object) -> tuple[range, ...]:
     return tuple(found)
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {value!r:.80}")
+    return value
+
+
 def _anything(value: object) -> object:
     return value
 
@@ -219,6 +225,7 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "confidence": _confidence,
     "remedy": _line,
     "role": _role,
+    "ends": _flag,
     "text": _patterns,
     "unless": _patterns,
     "exception": _words,

@@ -34,6 +34,7 @@ EXPLAINING: Final = (Role.CAUSE, Role.CONSEQUENCE)
 class Rule:
     """What evidence means. Every condition that is given must hold; of the values of one, any.
 
+    ``ends`` says that the program ended at the line: what stands below it tells of the aftermath.
     ``text`` are patterns searched in every line; with ``exception`` they must match that exception's own message.
     ``unless`` are patterns that must not match what was found. ``example`` is a line, or evidence, that it explains.
     """
@@ -43,6 +44,7 @@ class Rule:
     remedy: str = ""
     confidence: float = 0.8
     role: Role = Role.CAUSE
+    ends: bool = False
     text: tuple[Pattern, ...] = ()
     unless: tuple[Pattern, ...] = ()
     exception: tuple[str, ...] = ()
@@ -95,6 +97,11 @@ class Rules:
     def index(self) -> Index:
         """The rules that may explain a failure, by what they search."""
         return Index(rule for rule in self.rules if rule.role in EXPLAINING)
+
+    @cached_property
+    def endings(self) -> Index:
+        """The rules whose lines tell that the program ended."""
+        return Index(rule for rule in self.rules if rule.ends)
 
     @cached_property
     def remarks(self) -> dict[Role, Index]:

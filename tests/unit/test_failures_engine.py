@@ -39,6 +39,28 @@ def test_a_crash_beats_the_stage_out_that_failed_after_it() -> None:
     assert told.evidence == "*** Break *** segmentation violation"
 
 
+@pytest.mark.parametrize(
+    ("end", "category"),
+    [
+        ("Segmentation fault (core dumped)", "analysis_crash"),
+        (
+            'Traceback (most recent call last):\n  File "a.py", line 1\nIndexError: list index out of range',
+            "analysis_crash",
+        ),
+        ("Traceback (most recent call last):\nKeyError: 'pt'", "configuration"),
+    ],
+)
+def test_the_aftermath_counts_half(end: str, category: str) -> None:
+    """Copying what a dead program never wrote fails with sure words, which are beside the point."""
+    after = "xrdcp: [ERROR] Local error: no such file or directory: out.root"
+    before = explain_failure(stderr=after)
+    assert (before.category, before.confidence > 0.8) == ("configuration", True)
+    told = explain_failure(stderr=f"{end}\n{after}")
+    assert told.category == category
+    assert told.evidence in end
+    assert classify_failure(stderr=f"{end}\nslurmstepd: error: Detected 1 oom-kill event(s)") == "executor"
+
+
 def test_a_consequence_speaks_where_no_cause_does() -> None:
     assert explain_failure(stderr="ERROR: stage-out failed").rule == "stage-out"
 
