@@ -156,6 +156,16 @@ class ExecutorTable(Table):
             raise ValueError("max_memory is less than memory: it is the most that a job asks for after memory kills")
         return self
 
+    @property
+    def memory_mb(self) -> float | None:
+        """``memory`` in MB."""
+        return self.memory / MB if self.memory else None
+
+    @property
+    def max_memory_mb(self) -> float | None:
+        """``max_memory`` in MB."""
+        return self.max_memory / MB if self.max_memory else None
+
 
 class Spec(Table):
     """A whole spec. ``folder`` is where its file lies: what its relative paths are relative to."""
@@ -236,7 +246,7 @@ class Spec(Table):
             stage_inputs=self.job.stage_inputs,
             allow_entries_mismatch=self.job.allow_entries_mismatch,
             executor=self.executor.kind,
-            memory_mb=self.executor.memory / MB if self.executor.memory else None,
+            memory_mb=self.executor.memory_mb,
             plugins=self.plugins.places(self.folder),
         )
 

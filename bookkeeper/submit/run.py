@@ -11,6 +11,7 @@ from typing import Final
 from bookkeeper import executors, projects
 from bookkeeper.catalog import Database
 from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
+from bookkeeper.estimates import Asks
 from bookkeeper.executors import Executor, JobStatus
 from bookkeeper.ledger.door import forgive, sweep
 from bookkeeper.plugins import Dispatcher
@@ -20,7 +21,7 @@ from bookkeeper.spec import Spec
 from bookkeeper.submit.preparing import audience, prepare
 from bookkeeper.submit.progress import OnUpdate, Progress, Submitted
 from bookkeeper.submit.waiting import deliverable, waiting
-from bookkeeper.worker import Outcome, job
+from bookkeeper.worker import Job, Outcome, job
 from bookkeeper_schema.states import Step
 
 TICK: Final = 0.2
@@ -109,6 +110,7 @@ class _Run:
     ) -> None:
         self._spec, self._database, self._executor, self._adopt = spec, database, executor, adopt
         self._on_update, self._stop = on_update, stop
+        self._asks = Asks(database, spec.project.name, spec.executor.memory_mb, spec.executor.max_memory_mb)
         self._began = time.monotonic()
         self._offset = time.time() - time.monotonic()
         self._ours: dict[str, JobStatus] = {}
@@ -177,10 +179,17 @@ class _Run:
         empty_handed = projects.empty_handed(self._database, status.request) | {None}
         starting = sum(1 for one in self._ours.values() if one.process_id in empty_handed)
         groups = -(-files // self._files_a_worker(status))
-        one = self._spec.process(status.open_project)
+        one = self._next_job(status)
         for _ in range(min(self._executor.free(one.memory_mb), groups - starting)):
-            name = self._executor.submit(replace(one, wait=False, adopt=self._adopt))
+            name = self._executor.submit(one)
             self._ours[name] = JobStatus(name, over=False)
+
+    def _next_job(self, status: RequestStatus) -> Job:
+        """Return the job of the spec that goes on, asking for what those before it needed."""
+        ask = self._asks.now(status.rollbacks)
+        one = self._spec.process(status.open_project)
+        sized = replace(one, memory_mb=ask.memory_mb, wall_s=ask.wall_s, because=ask.evidence)
+        return replace(sized, wait=False, adopt=self._adopt)
 
     def _reap(self) -> None:
         """Take in what the workers say."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from bookkeeper.errors import Fenced, NodeExcluded, NothingToDo, Paused, RolledBack, UsageError
@@ -34,7 +34,8 @@ class Job:
     ``command`` has placeholders (``bookkeeper.worker.command``); ``workdir`` is its working folder, an absolute path.
     ``lease`` is in seconds; None takes the project's, as does ``files_per_process``. ``wait``: wait while others hold
     the files that are left. ``grace`` is how many seconds the command has between being told to stop and being killed.
-    ``memory_mb`` is what the batch system was asked for; ``plugins`` are modules, or paths of such, to load.
+    ``memory_mb`` (of 2^20 bytes) and ``wall_s`` are what the batch system is asked for, None where it is asked for
+    nothing, and ``because`` tells why; ``plugins`` are modules, or paths of such, to load.
     """
 
     project: str
@@ -54,6 +55,8 @@ class Job:
     grace: float = 10.0
     log_cap: int = 1 << 20
     memory_mb: float | None = None
+    wall_s: float | None = None
+    because: Mapping[str, str] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
 
     def as_json(self) -> str:

@@ -24,7 +24,9 @@ def output_paths(scratch: Path, process: Process, outputs: Iterable[OutputSpec])
     return paths
 
 
-def environment(scratch: Path, process: Process, places: Iterable[str], outputs: Sequence[Path]) -> dict[str, str]:
+def environment(
+    scratch: Path, process: Process, places: Iterable[str], outputs: Sequence[Path], memory_mb: float | None = None
+) -> dict[str, str]:
     """Write the list of inputs and an empty report; return the variables of the command, without the process's token."""
     listed, reported = scratch / "inputs.txt", scratch / REPORT
     listed.write_text("".join(f"{place}\n" for place in places), encoding="utf-8")
@@ -33,6 +35,8 @@ def environment(scratch: Path, process: Process, places: Iterable[str], outputs:
     variables["BOOKKEEPER_INPUTS"] = str(listed)
     variables["BOOKKEEPER_REPORT"] = str(reported)
     variables["BOOKKEEPER_PROCESS_ID"] = str(process.id)
+    if memory_mb is not None:
+        variables["BOOKKEEPER_MEMORY_MB"] = str(int(memory_mb))
     if outputs:
         variables["BOOKKEEPER_OUTPUT"] = str(outputs[0])
     return variables

@@ -148,6 +148,7 @@ class _Worker:
     # -- the steps -------------------------------------------------------------------------------------------------
 
     def _steps(self) -> Outcome:
+        self._tell_size()
         self.steps.begin(Step.STAGE_EXECUTABLE)
         program = command.resolve(self._job.command[0], self._job.workdir, os.environ.get("PATH"))
         self.steps.begin(Step.STAGE_INPUTS)
@@ -169,6 +170,13 @@ class _Worker:
             self._watch.check()
             return self._commit(no_output=not made)
 
+    def _tell_size(self) -> None:
+        """Record what was asked for: after a kill the next job asks for more than that."""
+        one = self._job
+        if one.memory_mb is not None or one.wall_s is not None:
+            body = {"memory_mb": one.memory_mb, "wall_s": one.wall_s, "because": dict(one.because)}
+            self.steps.tell("job.sized", body)
+
     def _nothing(self) -> Outcome:
         """End a process that got no file."""
         fate, reason = job.NOTHING, "nothing to do"
@@ -182,7 +190,7 @@ class _Worker:
 
     def _analyse(self, program: str, scratch: Path, places: list[str], outputs: list[Path]) -> None:
         """Run the command. All its inputs are opened, durably, right before."""
-        environment = surroundings.environment(scratch, self._process, places, outputs)
+        environment = surroundings.environment(scratch, self._process, places, outputs, self._job.memory_mb)
         values = surroundings.values(self._process, self._job.outputs, outputs)
         words = command.expand(self._job.command, places, values)
         out, err = (logs.CappedLog(path, self._job.log_cap) for path in self._logs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -62,8 +62,8 @@ def work(
 ) -> int:
     """Take files, run the command on them, prove and store its output, commit.
 
-    Exits 0 committed, 13 rolled back, 12 nothing to do, 11 paused, 7 fenced. Zero from the command means that it
-    consumed every file, unless it reports otherwise in $BOOKKEEPER_REPORT.
+    Exits 0 committed, 13 rolled back, 12 nothing to do, 11 paused, 15 node excluded, 7 fenced. Zero from the command
+    means that it consumed every file, unless it reports otherwise in $BOOKKEEPER_REPORT.
     """
     from bookkeeper.worker import Job, OutputSpec
     from bookkeeper.worker import work as run
@@ -124,6 +124,14 @@ def _level(text: str) -> str | tuple[str, ...]:
     return level if isinstance(level, str) else tuple(level)
 
 
+_FATES: Final = {
+    "rolled_back": "was rolled back",
+    "fenced": "was rolled back from outside",
+    "paused": "was not started",
+    "excluded": "was given no file",
+}
+
+
 def _tell(project: str, outcome: Any) -> None:
     who = f"process {outcome.process_id}"
     if outcome.fate == "committed":
@@ -135,7 +143,8 @@ def _tell(project: str, outcome: Any) -> None:
         render.note(f"nothing to do: {outcome.reason or f'no file of {project} is left'}")
     else:
         step = f" in {outcome.step}" if outcome.step else ""
-        what = {"rolled_back": "was rolled back", "fenced": "was rolled back from outside", "paused": "was not started"}
         remedy = f"bookkeeper logs {outcome.process_id}" if outcome.process_id else f"bookkeeper status {project}"
+        if outcome.fate == "excluded":
+            remedy = "bookkeeper node list"
         subject = who if outcome.process_id else f"a process of {project}"
-        render.error(f"{subject} {what[outcome.fate]}{step}: {outcome.reason}", remedy, outcome.exit_code)
+        render.error(f"{subject} {_FATES[outcome.fate]}{step}: {outcome.reason}", remedy, outcome.exit_code)
