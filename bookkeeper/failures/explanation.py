@@ -21,7 +21,11 @@ WEAK: Final = 0.3  # below, a cause is no better than a consequence
 DOUBT: Final = 0.5  # what a doubtful line counts, or one whose trouble was got over
 INHERITED: Final = 0.8  # what an exception counts for the rule of one of its base classes
 
-_ENDED: Final = re.compile(r"\bexit code (-?\d{1,6})\b|\bkilled by signal (\d{1,3})\b")
+_ENDED: Final = re.compile(
+    r"\b(?:exit(?:ed)?(?: with)?(?: code| status)|returncode|return code)[ =:]{1,2}(-?\d{1,6})\b"
+    r"|\b(?:killed by|died with <Signals\.SIG[A-Z]{1,6}:) ?(?:signal )?(\d{1,3})\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,9 @@ class _Known:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        ended = _ENDED.search(evidence.message.partition(STDERR_MARK)[0])
         code, number = evidence.exit_code, evidence.signal
-        if code is None and number is None and ended:
-            code, number = (int(part) if part else None for part in ended.groups())
+        if code is None and number is None:
+            code, number = _ended(evidence)
         self.code = code
         if number is None and code is not None:
             number = signal_of(code)
@@ -182,6 +185,16 @@ class _Known:
                 return None
             found.append(("step", f"step {self.evidence.step}"))
         return found
+
+
+def _ended(evidence: Evidence) -> tuple[int | None, int | None]:
+    """Return the exit code, or the signal, that the message or an exception names, the root's first."""
+    for said in (evidence.message, *(said for _, said in reversed(evidence.exceptions))):
+        found = _ENDED.search(said.partition(STDERR_MARK)[0][:LONGEST_LINE])
+        if found:
+            code, number = found.groups()
+            return (int(code) if code else None), (int(number) if number else None)
+    return None, None
 
 
 def _in_lines(known: _Known, rules: Rules) -> Iterator[Match]:

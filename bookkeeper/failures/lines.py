@@ -16,6 +16,7 @@ TAIL: Final = 3 << 17
 """Characters of the beginning and of the end of a text that are read; a longer middle is passed over."""
 
 MOST_LINES: Final = 100  # lines of one text in which a pattern is tried
+LONGEST_WORD: Final = 200
 LONGEST_LINE: Final = 2000  # characters of a line around what was found
 
 TRACEBACK: Final = "traceback (most recent call last)"
@@ -51,8 +52,9 @@ class Lines:
 
     @cached_property
     def words(self) -> str:
-        """Every word of the text once."""
-        return " ".join(set(self.text.encode("ascii", "replace").translate(_LETTERS).decode("ascii").split()))
+        """Every word of the text once; of what is too long to be one, both ends."""
+        words = set(self.text.encode("ascii", "replace").translate(_LETTERS).decode("ascii").split())
+        return " ".join(word if len(word) <= LONGEST_WORD else f"{word[:99]} {word[-99:]}" for word in words)
 
     @cached_property
     def last_raised(self) -> int:

@@ -164,7 +164,7 @@ def test_an_exception_is_called_by_what_it_says(error: BaseException, category: 
 
 def test_frames_of_a_traceback_are_no_evidence() -> None:
     log = (
-        'Traceback (most recent call last):\n  File "/opt/xrootd/timeout.py", line 3, in connect\n'
+        'Traceback (most recent call last):\n  File "/sw/xrootd/timeout.py", line 3, in connect\n'
         '    raise KeyError("connection reset by peer")\n    ~~~^^^\nKeyError: 7'
     )
     assert explain_failure(stderr=log).evidence == "KeyError: 7"
@@ -229,6 +229,19 @@ def test_numbers_and_words_of_the_batch_system(known: dict[str, object], rule: s
 )
 def test_what_the_worker_says(message: str, step: str | None, rule: str) -> None:
     assert explain(Evidence(message=message, step=step)).rule == rule
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ("Command '['mass']' returned non-zero exit status 127.", "exit-not-found"),
+        ("Command '['mass']' died with <Signals.SIGFPE: 8>.", "crash-signal"),
+        ("the job failed with exit code 134", "abort-signal"),
+        ("the job failed with exit code 1", "unknown"),
+    ],
+)
+def test_codes_are_read_from_words_where_none_is_given(said: str, rule: str) -> None:
+    assert explain_failure(RuntimeError(said)).rule == rule
 
 
 def test_signals_are_read_from_every_kind_of_code() -> None:
