@@ -112,9 +112,8 @@ class Lane:
         self._pass_over(least=1)
 
     def behind(self) -> bool:
-        """Tell whether there is anything that it was not told."""
-        if self._told is None:
-            self._told = self._cursor()
+        """Tell whether there is anything that it was not told, by this dispatcher or another."""
+        self._jump(max(self._told or 0, self._cursor()))
         return bool(self._parcel(flush=True, peek=True)[0])
 
     def _pass_over(self, least: int = 10 * BATCH) -> None:

@@ -225,8 +225,20 @@ def test_two_dispatchers_tell_every_event_once(log: Log) -> None:
         one.start()
     for number in range(200):
         log.record("x.one", {"n": number})
+    before = time.monotonic()
     assert [one.close() for one in both] == [[], []]
+    assert time.monotonic() - before < 5, "all is told: there is nothing to wait for"
     assert sorted(event.body["n"] for event in keeper.told) == list(range(200))
+
+
+def test_what_another_dispatcher_told_is_not_untold(log: Log) -> None:
+    keeper = Keeper()
+    first, second = log.lane(keeper), log.lane(keeper)
+    assert second.step() is None
+    log.record("x.one")
+    assert second.behind()
+    settle(first)
+    assert not second.behind() and second.step() is None and keeper.kinds == ["x.one"]
 
 
 def test_claim_of_a_foreign_host_runs_out(log: Log) -> None:
