@@ -111,7 +111,9 @@ def test_a_node_where_different_files_fail_is_suspect_beside_good_ones(made: Wor
     for _ in range(3):
         fail(made, SEGFAULT, "bad")
         commit(made, "good")
-    fail(made, SEGFAULT, "good")
+        commit(made, "good")
+    for _ in range(2):
+        fail(made, SEGFAULT, "good")
     suspects = reporting.failures_of(made.database, "p")["suspects"]["nodes"]
     assert [(row["node"], row["failures"]) for row in suspects] == [("bad", 3)]
     assert suspects[0]["files"] >= 2

@@ -187,3 +187,20 @@ def test_a_page_that_cannot_be_written_says_why(tmp_path: Path, place: str, said
         reporting.write_page("text", tmp_path / place)
     assert caught.value.remedy
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_leaves_the_page_before(tmp_path: Path) -> None:
+    """The limit of the size of a file stands in for the disk."""
+    import resource
+
+    path = tmp_path / "report.html"
+    path.write_text("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot be written"):
+            reporting.write_page("x" * 5000, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["report.html"]

@@ -202,8 +202,14 @@ def _trouble(view: View, room: int) -> Iterator[Line]:
     if len(excluded) > _EXCLUDED:
         yield [(f"{'':11}and {len(excluded) - _EXCLUDED:,} more nodes", "dim")]
     if failures := view.get("failures"):
-        of = f"of the last {failures['of']:,} failed processes" if failures["of"] > 1 else "of the one failed process"
-        yield [("failures   ", "dim"), (failures["category"], "red"), (f": {failures['processes']:,} {of}", "")]
+        yield [("failures   ", "dim"), (failures["category"], "red"), (f": {_of_the_last(failures)}", "")]
+
+
+def _of_the_last(failures: View) -> str:
+    processes, of = failures["processes"], failures["of"]
+    if of == 1:
+        return "the one failed process"
+    return f"{'all' if processes == of else f'{processes:,}'} of the last {of:,} failed processes"
 
 
 def _waiting(view: View, room: int) -> Iterator[Line]:
