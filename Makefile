@@ -12,7 +12,7 @@ PYTEST := $(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lint format docs bench model chaos clean
+.PHONY: help demo test lint format docs bench model chaos rates clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -47,6 +47,9 @@ model: $(VENV)/.dev ## the protocol's model, all scenarios
 
 chaos: $(VENV)/.dev ## 200 files, 8 workers, everything breaks: 20 seeds
 	$(RUN) tests/fault/chaos.py --seeds 20 $(ARGS)
+
+rates: $(VENV)/.dev ## 400 files, 8 nodes, the failure rates of a real experiment: waste against the unavoidable, 3 seeds
+	$(RUN) tests/fault/rates.py --seeds 3 $(ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) docs/_build dist build tests/bench/results .mypy_cache .ruff_cache .hypothesis .pytest_cache .import_linter_cache

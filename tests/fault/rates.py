@@ -2,10 +2,11 @@
 
 ``python tests/fault/rates.py [--seeds N] [--seed FIRST] [--files 400] [--limit 1.25]``
 
-Eight nodes process small files, four at a time. Of the processes that nothing else befalls, 3 % fail by something that
-passes, 3 % fail at stage-out, and 0.4 % lose their worker (in any run, at least one each); 1 % of the files are corrupt;
-one node is a black hole, where every process fails at once; and in the middle a version is installed that fails on every
-file. The operator types ``submit``, and when that exits because the project paused itself: installs the version that is
+Eight nodes process small files, four at a time. Of the processes that nothing else befalls, 3 % fail at stage-out, and
+0.4 % lose their worker; of the deliveries (a file in a process) to all others, 3 % fail by something that passes, and the
+process with them: 11 % of the processes (of each kind, there is at least one). 1 % of the files are corrupt; one node is
+a black hole, where every process fails at once; and in the middle a version is installed that fails on every file. The
+operator types ``submit``, and when that exits because the project paused itself: installs the version that is
 mended, ``project resume``, ``submit``. Nothing else. In the end each good file is published exactly once, the corrupt
 ones are parked, and every failure is seen as what it is.
 
@@ -169,7 +170,9 @@ def _one(seed: int, asked: argparse.Namespace) -> bool:
     for problem in problems:
         print(f"      {problem}")
     if problems or asked.keep:
-        print(f"      look at it: cd {folder}; bookkeeper --catalog sqlite:///catalog.db failures {PROJECT}", flush=True)
+        print(
+            f"      look at it: cd {folder}; bookkeeper --catalog sqlite:///catalog.db failures {PROJECT}", flush=True
+        )
     else:
         shutil.rmtree(folder)
     return not problems

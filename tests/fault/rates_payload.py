@@ -1,9 +1,9 @@
 """The command of the rates run: reads its files, each for a time, and suffers what the plan has for it.
 
 ``python -I -S rates_payload.py PLAN OUTPUT INPUT...``. What is wrong, in this order: the node is the black hole; the
-version that is installed has the bug; a file is corrupt; or the turn of this process brings a fault (``turns.json``: a
-process takes a turn where nothing else is wrong with it). What happens is kept in ``PLAN/journal/<process>.json`` right
-before it happens. All that goes well writes the names of its inputs as JSON.
+version that is installed has the bug; a file is corrupt; its turn among processes, or that of one of its files among
+deliveries, brings a fault. Turns are only taken where nothing before is wrong. What happens is kept in
+``PLAN/journal/<process>.json`` right before. A process that goes well writes the names of its inputs as JSON.
 """
 
 from __future__ import annotations
@@ -64,12 +64,8 @@ class Payload:
         bad = next((path for path in self.inputs if self.named(path) in self.plan["corrupt"]), None)
         if bad is not None:
             self.meet(bad)
-        kind = self.take_turn()
+        kind = self.take_turn("processes")
         whole = len(self.inputs) * self.plan["file_seconds"]
-        if kind == "transient":
-            time.sleep(self.choose.uniform(0, whole))
-            name = self.named(self.choose.choice(self.inputs))
-            self.fail(kind, self.choose.choice(TRANSIENT).format(name=name), 1)
         if kind == "restart":
             time.sleep(self.choose.uniform(0, whole))
             self.keep(kind)
@@ -77,9 +73,21 @@ class Payload:
             time.sleep(NEVER)
         if kind == "stage-out":
             self.keep(kind)  # the storage looks there
+        else:
+            self.read_over_the_network()
         time.sleep(whole)
         with open(self.output, "w", encoding="utf-8") as stream:
             json.dump([self.named(path) for path in self.inputs], stream)
+
+    def read_over_the_network(self) -> None:
+        """Take the turns of all deliveries; fail in the first file whose turn brings that."""
+        taken = [self.take_turn("deliveries") for _ in self.inputs]
+        if "transient" not in taken:
+            return
+        number = taken.index("transient")
+        time.sleep((number + self.choose.random()) * self.plan["file_seconds"])
+        said = self.choose.choice(TRANSIENT).format(name=self.named(self.inputs[number]))
+        self.fail("transient", said, 1)
 
     def meet(self, bad: str) -> None:
         """Read up to the place in a file where it is corrupt."""
@@ -94,11 +102,11 @@ class Payload:
         leading_muon = None
         print(leading_muon.pt)
 
-    def take_turn(self) -> str:
-        """Return what the next turn that nobody took brings; "" where it is nothing."""
-        for turn, kind in enumerate(self.plan["turns"]):
+    def take_turn(self, of: str) -> str:
+        """Return what the next turn that nobody took brings, among processes or deliveries; "" where it is nothing."""
+        for turn, kind in enumerate(self.plan["turns"][of]):
             try:
-                os.close(os.open(os.path.join(self.folder, "turns", str(turn)), os.O_CREAT | os.O_EXCL))
+                os.close(os.open(os.path.join(self.folder, of, str(turn)), os.O_CREAT | os.O_EXCL))
             except FileExistsError:
                 continue
             return kind

@@ -22,13 +22,13 @@ GROUP = 4
 LEASE = 2.0
 PAYLOAD = Path(__file__).with_name("rates_payload.py")
 
-TRANSIENT = STAGE_OUT = 0.03
-RESTART = 0.004
-"""Shares of turns (Baranovski et al., "Automated recovery of data-intensive jobs in D0 and CDF using SAM")."""
+OF_DELIVERIES = {"transient": 0.03}
+OF_PROCESSES = {"stage-out": 0.03, "restart": 0.004}
+"""What befalls which share (A. Baranovski et al., "Automated recovery of data-intensive jobs in D0 and CDF using SAM")."""
 
 BAD_FILES = 0.01
 
-FILE_SECONDS = 0.2
+FILE_SECONDS = 0.4
 BUG_SECONDS = 0.1
 
 SPEC = """
@@ -66,7 +66,7 @@ class Scene:
     seed: int
     files: tuple[str, ...]
     corrupt: dict[str, tuple[float, int]]
-    turns: list[str]
+    turns: dict[str, list[str]]
     black_hole: str
     typed: list[str] = field(default_factory=list)
 
@@ -120,8 +120,13 @@ def make(folder: Path, seed: int, count: int) -> Scene:
     files = tuple(f"f{number:04d}.txt" for number in range(count))
     bad = choose.sample(files, max(1, round(BAD_FILES * count)))
     corrupt = {name: (round(choose.random(), 3), choose.randrange(len(CORRUPT))) for name in sorted(bad)}
-    scene = Scene(folder, seed, files, corrupt, _turns(choose, count // GROUP), "node5")
-    for name in ("in", "out", "plan/journal", "plan/turns", "site/rates-1.dist-info"):
+    least = count * 9 // 10  # what is corrupt takes no turn
+    turns = {
+        "deliveries": _turns(choose, OF_DELIVERIES, least),
+        "processes": _turns(choose, OF_PROCESSES, least // GROUP),
+    }
+    scene = Scene(folder, seed, files, corrupt, turns, "node5")
+    for name in ("in", "out", "plan/journal", "plan/processes", "plan/deliveries", "site/rates-1.dist-info"):
         (folder / name).mkdir(parents=True)
     for name in files:
         (folder / "in" / name).write_text(f"{name} {choose.random()}\n")
@@ -156,12 +161,9 @@ def make(folder: Path, seed: int, count: int) -> Scene:
     return scene
 
 
-def _turns(choose: random.Random, least: int) -> list[str]:
-    """Return what every turn brings: exact shares (at least one) of the least number of turns, chance afterwards."""
-    rates = {"transient": TRANSIENT, "stage-out": STAGE_OUT, "restart": RESTART}
+def _turns(choose: random.Random, rates: dict[str, float], least: int) -> list[str]:
+    """Return what every turn brings: the exact share (at least one) of those that are surely taken, then chance."""
     first = [kind for kind, rate in rates.items() for _ in range(max(1, round(rate * least)))]
-    least = max(least * 9 // 10, len(first))  # the corrupt files take no turn
     first += [""] * (least - len(first))
     choose.shuffle(first)
-    later = choose.choices([*rates, ""], weights=[*rates.values(), 1 - sum(rates.values())], k=9 * least)
-    return first + later
+    return first + choose.choices([*rates, ""], weights=[*rates.values(), 1 - sum(rates.values())], k=9 * least)
