@@ -235,7 +235,7 @@ def test_what_the_worker_says(message: str, step: str | None, rule: str) -> None
     ("said", "rule"),
     [
         ("Command '['mass']' returned non-zero exit status 127.", "exit-not-found"),
-        ("Command '['mass']' died with <Signals.SIGFPE: 8>.", "crash-signal"),
+        ("Command '['mass']' died with <Signals.SIGSYS: 31>.", "crash-signal"),
         ("the job failed with exit code 134", "abort-signal"),
         ("the job failed with exit code 1", "unknown"),
     ],
