@@ -75,7 +75,7 @@ def measure(job: Job, **measured: Any) -> None:
 
 
 def record_failures(made: World, count: int) -> None:
-    """Write so many more failures of a committed-to-nothing process each, as the ledger records them."""
+    """Write so many more failed processes, which had no file, each with its failure as the ledger records it."""
     project = made.value("SELECT id FROM projects")
     with made.database.transaction() as tx:
         first = tx.run("SELECT COALESCE(MAX(id), 0) + 1 FROM processes").fetchone()[0]

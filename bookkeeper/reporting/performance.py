@@ -33,10 +33,9 @@ SELECT category, COUNT(*) AS processes, SUM(wall_time_s) AS waste_s
   FROM failures WHERE request = :request AND files > 0 GROUP BY category ORDER BY waste_s DESC, category
 """
 
-COUNTS: Final = """
-SELECT p.state = 'rolled_back' AS wasted, COUNT(*) AS processes, SUM(p.ended_at - p.started_at) AS wall_s
-  FROM requests r JOIN processes p ON p.request_id = r.id
- WHERE r.name = :request AND p.state = 'rolled_back' AND p.delivered > 0 GROUP BY p.state = 'rolled_back'
+LOST: Final = """
+SELECT COUNT(*) AS processes FROM requests r JOIN processes p ON p.request_id = r.id
+ WHERE r.name = :request AND p.state = 'rolled_back' AND p.delivered > 0
 """
 
 COMMITTED: Final = frozenset({"committed", "revoking"})
@@ -130,7 +129,7 @@ def _waste(database: Database, asked: dict[str, Any], whole: float) -> list[dict
     """Return the wall time of rolled-back processes that had files, by category; interrupted ones have their own row."""
     rows = database.rows(WASTE, asked)
     failed = sum(row["processes"] for row in rows)
-    lost = sum(row["processes"] for row in database.rows(COUNTS, asked))
+    lost = sum(row["processes"] for row in database.rows(LOST, asked))
     if lost > failed:
         rest = max(0.0, whole - sum(row["waste_s"] for row in rows))
         rows.append({"category": "interrupted", "processes": lost - failed, "waste_s": rest})
