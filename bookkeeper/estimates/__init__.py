@@ -6,5 +6,6 @@ Numbers are robust (median, p95), and each comes with its evidence in words. Whe
 from bookkeeper.estimates.asking import Ask, Asks, ask_for
 from bookkeeper.estimates.forecast import Estimate, Forecast, forecast
 from bookkeeper.estimates.limits import Limit, limit_of
+from bookkeeper.estimates.sizing import amount
 
-__all__ = ["Ask", "Asks", "Estimate", "Forecast", "Limit", "ask_for", "forecast", "limit_of"]
+__all__ = ["Ask", "Asks", "Estimate", "Forecast", "Limit", "amount", "ask_for", "forecast", "limit_of"]

@@ -199,7 +199,7 @@ def _per_job(whole: Estimate, processes: int) -> Estimate:
     if whole.value is None or not processes:
         return Estimate(None, whole.evidence)
     high = (whole.high or whole.value) / processes
-    return Estimate(whole.value / processes, "the wall time of one, of equal ones", high, whole.samples)
+    return Estimate(whole.value / processes, "wall time / processes", high, whole.samples)
 
 
 def _elapsed(whole: Estimate, job: Estimate, jobs: int) -> Estimate:

@@ -58,10 +58,10 @@ def amount(megabytes: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 0.9995e9 else f"{size / 1e6:.0f} MB"
 
 
-MEMORY: Final = Quantity(1.2, 100.0, 4096.0, "killed for their memory", "max_memory", amount)
-"""In MB. 4 GB is twice what a core of most batch systems of the field has."""
+MEMORY: Final = Quantity(1.2, 100e6 / MB, 4e9 / MB, "killed for want of memory", "max_memory", amount)
+"""In MB, in steps of 100 MB as a spec has them (10^6 bytes). 4 GB is twice what a core of most batch systems of the field has."""
 
-WALL: Final = Quantity(1.5, 60.0, 2 * 86400.0, "ended for the time they took", "max_wall", durations.words)
+WALL: Final = Quantity(1.5, 60.0, 2 * 86400.0, "ended for want of time", "max_wall", durations.words)
 """In seconds."""
 
 
@@ -71,14 +71,16 @@ def size(
     """Return what a job should ask for.
 
     ``used`` is what committed processes used at most; ``said`` is what the spec asks for, and ``most`` its limit.
-    The p95 of what was used, with headroom, is needed; fewer than `ENOUGH` processes only raise what the spec asks for.
-    Where it did not suffice: one and a half times the larger of what was used and asked for, so that being killed again
-    raises it again; never more than the limit. Without one, the limit is twice what the spec asks for, else twice what
-    was needed and `Quantity.most` at least.
+    The p95 of what was used, with headroom, is needed, and asked for where the spec asks for something or a job was
+    killed; fewer than `ENOUGH` processes never lower what the spec says. After kills: one and a half times the larger of
+    what was used and asked for, so that another kill raises it again; never more than the limit. Where none is said,
+    that is twice what the spec asks for, else twice what was needed and `Quantity.most` at least.
     """
     needed = _up(percentile(used, 0.95) * quantity.headroom, quantity.step) if used else None
     base, parts = _base(quantity, used, needed, said)
     raised = _raised(quantity, killed, said or needed)
+    if killed and base is None:
+        base = needed
     if killed:
         parts.insert(0, _told(quantity, killed, raised))
     wanted = max((one for one in (base, raised) if one is not None), default=None)
@@ -103,17 +105,17 @@ def over(count: int) -> str:
 def _base(
     quantity: Quantity, used: Sequence[float], needed: float | None, said: float | None
 ) -> tuple[float | None, list[str]]:
-    """Return what to ask for as long as it suffices, and why."""
+    """Return what to ask for as long as it suffices, and why: nothing where the spec asks for nothing."""
     if needed is None:
         if said is None:
             return None, ["no history: unknown"]
         return said, [f"no history: {quantity.words(said)} as the spec says"]
     p95 = quantity.words(percentile(used, 0.95))
     seen = f"p95 {p95} {over(len(used))}, {(quantity.headroom - 1) * 100:.0f} % headroom"
+    if said is None:
+        return None, [seen]
     if len(used) >= ENOUGH:
         return needed, [seen]
-    if said is None:
-        return None, [f"{seen}; jobs ask for nothing before {ENOUGH} were measured"]
     return max(needed, said), [seen, f"the spec says {quantity.words(said)}"]
 
 

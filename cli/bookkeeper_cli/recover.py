@@ -25,33 +25,35 @@ SHOWN: Final = 50
 def recover(
     project: Project,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show which files are missing and why; change nothing.")
+        bool, typer.Option("--dry-run", help="Show what is missing, why, and what it will cost; change nothing.")
     ] = False,
     fence: Annotated[bool, typer.Option("--fence", help="Roll back live processes first.")] = False,
     submit: Annotated[bool, typer.Option("--submit", help="Then run its jobs, as the spec says.")] = False,
     spec: Annotated[
-        str | None, typer.Option(metavar="SPEC.toml", help="The spec for --submit; else the one submitted last.")
+        str | None,
+        typer.Option(metavar="SPEC.toml", help="The spec to run, or to count with; else the one submitted last."),
     ] = None,
-    jobs: Annotated[str | None, typer.Option(metavar="N", help="Jobs at a time, for --submit.")] = None,
+    jobs: Annotated[str | None, typer.Option(metavar="N", help="Jobs at a time; else as the spec says.")] = None,
     json: Json = False,
 ) -> int:
     """Start the project that takes up every file which does not count yet.
 
     The same again finds the same project. Live processes keep their files and may still commit, unless --fence.
 
-    With --submit it exits as submit does: 0 complete, 10 incomplete, 11 paused.
+    With --submit it exits as submit does: 0 complete, 10 incomplete, 11 paused. --dry-run estimates time and memory from
+    what the processes of the request took so far.
     """
+    number_of_jobs = whole("--jobs", jobs)
     if dry_run:
         if submit or fence:
             raise UsageError(
                 "--dry-run changes nothing: it goes with neither --submit nor --fence", remedy="leave one of them out"
             )
         with catalogs.reading() as database:
-            _show_plan(database, project, json)
+            _show_plan(database, project, _terms(database, project, spec, number_of_jobs), json)
         return 0
-    number_of_jobs = whole("--jobs", jobs)
     if (spec is not None or jobs is not None) and not submit:
-        raise UsageError("--spec and --jobs belong to --submit", remedy="add --submit")
+        raise UsageError("--spec and --jobs belong to --submit", remedy="add --submit, or --dry-run")
     with catalogs.writing() as database:
         from bookkeeper import projects, recovery
 
@@ -79,7 +81,23 @@ def _spec_of(database: Database, project: str, spec: str | None) -> str:
     found = remembered(database, project)
     if found is None:
         raise UsageError(f"no spec was ever submitted for {project}", remedy="name one: --spec SPEC.toml")
-    return found
+    return str(found["spec"])
+
+
+def _terms(database: Database, project: str, spec: str | None, jobs: int | None) -> dict[str, Any]:
+    """Return what estimates count with: what the spec says of its jobs, or what was submitted last."""
+    from bookkeeper_cli.submit import remembered, terms
+
+    if spec is not None:
+        from bookkeeper.spec import load
+
+        return terms(load(spec), jobs)
+    found = remembered(database, project) or {}
+    return {
+        "jobs": jobs or found.get("jobs") or 1,
+        "memory_mb": found.get("memory_mb"),
+        "max_memory_mb": found.get("max_memory_mb"),
+    }
 
 
 def _counts(now: Any) -> dict[str, int]:
@@ -120,18 +138,22 @@ _PLAN: Final = (
 )
 
 
-def _show_plan(database: Database, project: str, as_json: bool) -> None:
-    from bookkeeper import recovery
+def _show_plan(database: Database, project: str, terms: dict[str, Any], as_json: bool) -> None:
+    from bookkeeper import estimates, recovery
 
     plan: Plan = recovery.plan(database, project)
     rows = recovery.uncommitted(database, project)
+    forecast = estimates.forecast(database, project, **terms)
     if as_json:
         counts = {"files": plan.files, "committed": plan.committed, "available": plan.takes, "held": plan.held}
-        render.json_object({"request": plan.request, **counts, "parked": plan.parked, "uncommitted": rows})
+        estimated = {"parked": plan.parked, "estimates": forecast.as_dict(), "uncommitted": rows}
+        render.json_object({"request": plan.request, **counts, **estimated})
         return
     render.table(rows[:SHOWN], _PLAN)
     if len(rows) > SHOWN:
         render.say(f"… and {len(rows) - SHOWN:,} more (--json prints all)")
+    if plan.takes:
+        render.estimates(forecast)
     goes = f"project {plan.stands} (stands already)" if plan.stands else "a recovery project"
     if plan.needed:
         render.say(

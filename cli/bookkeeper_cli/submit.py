@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json as _json
 import shlex
 import signal
 import threading
@@ -32,7 +33,7 @@ SECONDS: Final = (3.0, 0.5)
 
 SUBMITTED: Final = "project.submitted"
 _REMEMBERED: Final = """
-SELECT body ->> 'spec' AS spec FROM events
+SELECT body FROM events
  WHERE kind = :kind AND project_id IN
        (SELECT id FROM projects WHERE request_id = (SELECT request_id FROM projects WHERE name = :project))
  ORDER BY id DESC LIMIT 1
@@ -112,7 +113,7 @@ def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | No
         _check_request(database, spec.project.name, request, path)
         with stopped_by_signals() as (stop, caught), _shown(database, quietly=as_json) as on_update:
             prepare(spec, database, on_update)
-            remember(database, spec.project.name, path)
+            remember(database, spec, path, jobs)
             submitted = run(spec, database, jobs=jobs, adopt=adopt, on_update=on_update, stop=stop)
         view = look(database, submitted.project)
     if as_json:
@@ -142,19 +143,26 @@ def _check_request(database: Database, project: str, request: str | None, path: 
         )
 
 
-def remember(database: Database, project: str, path: str) -> None:
-    """Record which spec a project was submitted with."""
+def remember(database: Database, spec: Spec, path: str, jobs: int | None) -> None:
+    """Record which spec a project was submitted with, and what it says of its jobs."""
     from bookkeeper import events
     from bookkeeper.ledger import requests
 
+    body = {"spec": str(Path(path).absolute()), **terms(spec, jobs)}
     with database.transaction() as tx:
-        events.record(tx, SUBMITTED, {"spec": str(Path(path).absolute())}, project=requests.find(tx, project).id)
+        events.record(tx, SUBMITTED, body, project=requests.find(tx, spec.project.name).id)
 
 
-def remembered(database: Database, project: str) -> str | None:
-    """Return the spec that any project of the request was submitted with last."""
+def remembered(database: Database, project: str) -> dict[str, Any] | None:
+    """Return what any project of the request was submitted with last: ``spec``, its path, and `terms`."""
     row = database.one(_REMEMBERED, {"kind": SUBMITTED, "project": project})
-    return None if row is None else str(row["spec"])
+    return None if row is None else _json.loads(row["body"])
+
+
+def terms(spec: Spec, jobs: int | None) -> dict[str, Any]:
+    """Return how many jobs run at a time, what each asks for of memory, and how much at most (MB)."""
+    said = spec.executor
+    return {"jobs": jobs or said.jobs, "memory_mb": said.memory_mb, "max_memory_mb": said.max_memory_mb}
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ lines, whole. rich is imported only where it draws.
 
 from __future__ import annotations
 
+from bookkeeper_cli.render.estimating import estimates
 from bookkeeper_cli.render.failing import (
     explanation_screen,
     failed_process,
@@ -26,6 +27,7 @@ __all__ = [
     "Watch",
     "count",
     "error",
+    "estimates",
     "explanation_screen",
     "failed_process",
     "failures_screen",
