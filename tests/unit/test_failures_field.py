@@ -136,6 +136,13 @@ UNKNOWN = [
     "Processing event 100\nProcessing event 200",
     "Info in <TCanvas::Print>: png file a.png has been created",
     "0 errors, 0 warnings",
+    "Processing /eos/user/a/job_1.root\nRead 100 events\nDone",
+    "INFO: connection timeout set to 30 s\nINFO: memory limit 2 GB",
+    "time limit 3600 s, memory 2000 MB requested\nslurm job 12 started on node n1",
+    "number of bad events: 0\ncorrupt baskets: 0",
+    "relative error 0.1%\nstatistical error 3.4",
+    "+ export X509_USER_PROXY=/tmp/x509up_u1\n+ source /cvmfs/cms.cern.ch/cmsset_default.sh",
+    "checksum adler32 of a.root: 1a2b3c4d ok",
     "options: --catch-segfault=no --timeout=5",
     "All 12000 events processed successfully",
 ]
