@@ -133,19 +133,22 @@ def _bad_node(tx: Tx, case: Case) -> Exclusion | None:
     """Return the exclusion of the process's node, if different files failed there in a row and other nodes do well.
 
     A file that failed alone elsewhere too says nothing about this node, and one that the evidence calls corrupted half.
+    It takes more where something was committed before: by chance alone, three failures in a row happen to any node that
+    is used long enough.
     """
     ended, few = case.ended, case.policy.node_failures
     if few == 0 or ended.node is None or case.vanished:
         return None
+    needed = few + 2 if history.worked_before(tx, ended) else few
     now = history.standing(tx, ended.project)
     run = [
         one
-        for one in history.run_on_node(tx, ended, now.resumed_at, 2 * few)
+        for one in history.run_on_node(tx, ended, now.resumed_at, 2 * needed)
         if not history.failed_elsewhere(tx, one, ended.request)
     ]
-    different = history.of_different_files(tx, run, 2 * few)
+    different = history.of_different_files(tx, run, 2 * needed)
     weight = sum(0.5 if one.category == FailureCategory.CORRUPTED_INPUT else 1.0 for one in different)
-    if weight < few:
+    if weight < needed:
         return None
     others_since = history.live_elsewhere(tx, ended)
     others_commit = now.last_commit_at > different[-1].ended_at

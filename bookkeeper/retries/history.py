@@ -51,6 +51,12 @@ SELECT p.id, p.ended_at,
  ORDER BY p.ended_at DESC, p.id DESC LIMIT :limit
 """
 
+WORKED: Final = """
+SELECT 1 FROM (SELECT state FROM processes WHERE request_id = :request AND node = :node
+                ORDER BY ended_at DESC LIMIT :limit) AS ended_last
+ WHERE state IN ('committed', 'revoking', 'revoked') LIMIT 1
+"""
+
 ELSEWHERE: Final = """
 SELECT min(started_at) FROM processes
  WHERE request_id = :request AND state IN ('active', 'staged') AND node <> :node AND delivered > 0
@@ -142,6 +148,12 @@ def run_on_node(tx: Tx, ended: Ended, since: float, limit: int) -> list[Failed]:
         if category is not None:
             run.append(Failed(process, ended.node, category, "", None, ended_at))
     return run[:limit]
+
+
+def worked_before(tx: Tx, ended: Ended) -> bool:
+    """Tell whether one of the last processes of a node committed something of this request."""
+    asked = {"request": ended.request, "node": ended.node, "limit": LONGEST_RUN}
+    return tx.run(WORKED, asked).fetchone() is not None
 
 
 def live_elsewhere(tx: Tx, ended: Ended) -> float | None:

@@ -346,6 +346,18 @@ def test_a_node_where_different_files_fail_while_others_do_well_is_excluded(make
     sound(world)
 
 
+def test_a_node_that_committed_before_is_not_excluded_by_what_chance_does_to_any(make: Make) -> None:
+    world = make(19, files_per_process=1)
+    well = world.start(node="bad")
+    well.take(1)
+    well.commit()
+    black_hole(world)
+    fail(world, UNKNOWN, 1, node="bad")
+    assert nodes.excluded(world.database) == []
+    fail(world, UNKNOWN, 1, node="bad")
+    assert [row["node"] for row in nodes.excluded(world.database)] == ["bad"]
+
+
 def test_a_job_that_asks_again_is_answered_though_its_node_is_excluded(world: World) -> None:
     job = world.start(node="bad", nonce="n")
     nodes.exclude(world.database, "bad", reason="its disk is broken", seconds=60)
