@@ -59,6 +59,9 @@ SELECT r.name AS request, r.files, r.committed,
        (SELECT count(*) FROM projects j CROSS JOIN ledger l
          WHERE j.request_id = r.id AND j.state <> 'ended' AND l.project_id = j.id AND l.state = 'available'
            AND l.not_before > {NOW}) AS delayed,
+       (SELECT count(*) FROM projects j CROSS JOIN ledger l
+         WHERE j.request_id = r.id AND j.state <> 'ended' AND l.project_id = j.id AND l.state = 'available'
+           AND l.not_before = 0 AND l.attempts > 0) AS struck,
        (SELECT min(l.not_before) FROM projects j CROSS JOIN ledger l
          WHERE j.request_id = r.id AND j.state <> 'ended' AND l.project_id = j.id AND l.state = 'available'
            AND l.not_before > {NOW}) AS next_at,
@@ -92,8 +95,8 @@ class RequestStatus:
     """A whole request in numbers: constant work, however many files it has.
 
     Times are UTC epoch seconds; ``unpublished`` counts outputs that count and were not yet seen under their final names.
-    ``delayed`` of the available files wait for their next try, the first of them until ``next_at``; until ``rest_until``
-    nothing is delivered at all.
+    ``delayed`` of the available files wait for their next try, the first of them until ``next_at``; ``struck`` of the
+    others failed before, and come in small groups. Until ``rest_until`` nothing is delivered at all.
     """
 
     request: str
@@ -102,6 +105,7 @@ class RequestStatus:
     held: int
     parked: int
     delayed: int
+    struck: int
     next_at: float | None
     rest_until: float | None
     unpublished: int

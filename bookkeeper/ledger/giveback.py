@@ -104,9 +104,9 @@ UPDATE ledger SET state = 'parked', attempts = attempts + 1, alone = alone + 1,
 """
 
 PARK_SET_BACK: Final = """
-UPDATE ledger SET state = 'parked', setbacks = setbacks + 1,
+UPDATE ledger SET state = 'parked', setbacks = setbacks + 1, setbacks_alone = setbacks_alone + 1,
        reason = 'parked after ' || (setbacks + 1) || ' failures that are not its own: ' || :reason
- WHERE process_id = :id AND state = 'held' AND setbacks + 1 > :cap
+ WHERE process_id = :id AND state = 'held' AND setbacks_alone + 1 > :cap
 """
 
 FREE_CHARGED: Final = f"""
@@ -117,7 +117,7 @@ UPDATE ledger SET state = 'available', attempts = attempts + 1, alone = alone + 
 
 FREE_SET_BACK: Final = f"""
 UPDATE ledger SET state = 'available', project_id = :target, setbacks = setbacks + 1,
-       solo = solo OR setbacks + 1 > :cap, not_before = CASE WHEN :delay > 0 THEN {NOW} + :delay ELSE 0 END
+       setbacks_alone = setbacks_alone + :alone, solo = solo OR setbacks + 1 > :cap, not_before = CASE WHEN :delay > 0 THEN {NOW} + :delay ELSE 0 END
  WHERE process_id = :id AND state = 'held'
 """
 
@@ -246,9 +246,10 @@ def release(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
     strike = {"alone": int(ended.alone), "suspected": bool(ruling.suspects)}
     freed = tx.run(FREE_CHARGED, {**rule, **strike, "target": target}).rowcount
     if ruling.setback:
+        setback = {"cap": ruling.cap, "delay": ruling.delay, "alone": int(ended.alone)}
         if ended.alone:
             parked += tx.run(PARK_SET_BACK, {**rule, "reason": reason, "cap": ruling.cap}).rowcount
-        freed += tx.run(FREE_SET_BACK, {**rule, "cap": ruling.cap, "delay": ruling.delay, "target": target}).rowcount
+        freed += tx.run(FREE_SET_BACK, {**rule, **setback, "target": target}).rowcount
     else:
         freed += tx.run(FREE_REST, {**rule, "target": target}).rowcount
     move_share(tx, origin=ended.project, target=target, count=freed)

@@ -35,7 +35,7 @@ UPDATE ledger SET state = 'parked', reason = :reason, partition_number = NULL
 
 UNPARK: Final = """
 UPDATE ledger SET state = 'available', reason = NULL, solo = true, project_id = :target, partition_number = :partition,
-       setbacks = 0, not_before = 0,
+       setbacks = 0, setbacks_alone = 0, not_before = 0,
        version = (SELECT version FROM files WHERE files.id = ledger.file_id)
  WHERE request_id = :request AND file_id = :file AND state = 'parked'
 """

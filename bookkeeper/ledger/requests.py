@@ -65,7 +65,7 @@ UPDATE projects SET state = 'open', reason = NULL, resumed_at = {NOW}, rests = 0
 """
 
 TRY_AGAIN: Final = """
-UPDATE ledger SET setbacks = 0, not_before = 0 WHERE project_id = :project AND state = 'available' AND setbacks > 0
+UPDATE ledger SET setbacks = 0, setbacks_alone = 0, not_before = 0 WHERE project_id = :project AND state = 'available' AND setbacks > 0
 """
 
 END: Final = f"""

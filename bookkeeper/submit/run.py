@@ -178,7 +178,7 @@ class _Run:
             return
         empty_handed = projects.empty_handed(self._database, status.request) | {None}
         starting = sum(1 for one in self._ours.values() if one.process_id in empty_handed)
-        groups = -(-files // self._files_a_worker(status))
+        groups = -(-(files - status.struck) // self._files_a_worker(status)) + status.struck  # those may come alone
         one = self._next_job(status)
         for _ in range(min(self._executor.free(one.memory_mb), groups - starting)):
             name = self._executor.submit(one)

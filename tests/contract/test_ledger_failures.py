@@ -104,7 +104,7 @@ def test_a_file_over_the_cap_is_delivered_alone_and_parked_if_that_fails_too(mak
     brake = {"identical": 0}
     world = make(4, policy={"retry": {"transient_io": {"max_retries": 0, "base_delay": 0}}, "brake": brake})
     fail(world, TRANSIENT)
-    assert len(fail(world, TRANSIENT).ids) == 1
+    assert len(fail(world, TRANSIENT).ids) == 1  # in company it proved nothing
     (name,) = world.files("parked")
     assert "failures that are not its own: exit code 1" in world.reason(name)
     assert world.attempts(name) == (0, 0)
@@ -242,6 +242,17 @@ def test_if_no_other_node_takes_it_in_time_the_same_one_has_it(make: Make) -> No
     world.change("UPDATE processes SET ended_at = ended_at - 100 WHERE ended_at IS NOT NULL")
     assert world.start(node="n1").take() == ["f000"]
     assert elsewhere.take() == []
+
+
+def test_other_nodes_are_those_that_were_seen_lately_and_are_not_excluded(make: Make) -> None:
+    world = make(2, files_per_process=1)
+    other = world.start(node="n2")
+    other.take(1)
+    other.commit()
+    fail(world, UNKNOWN, node="n1")
+    assert world.start(node="n1").take() == []
+    nodes.exclude(world.database, "n2", reason="hot", seconds=60)
+    assert world.start(node="n1").take() == ["f001"]
 
 
 def test_with_one_node_only_a_file_comes_back_at_once(make: Make) -> None:

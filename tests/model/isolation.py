@@ -3,6 +3,8 @@
 The catalog chooses each group as the protocol says: the file with the fewest charged attempts first, and with it at
 most as many as the smallest limit in the group allows. A file in ``poison`` fails every process that holds it. Beside
 that the adversary fails any processes it likes, ``node_failures`` of them in all. Every game that can be played is.
+
+A failure is a strike for the files, or, where it says nothing about them (``silent``), a setback.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from typing import Literal, NamedTuple
 
 
 class File(NamedTuple):
-    """A file, the failures that were charged to it, and those among them while it was alone."""
+    """A file, the failures that were charged to it, those among them while it was alone; and its setbacks in the same way."""
 
     state: Literal["available", "committed", "parked"] = "available"
     attempts: int = 0
     alone: int = 0
+    setbacks: int = 0
+    setbacks_alone: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +38,40 @@ class Game:
     limit_of_process: bool = True  # the limit holds for all that a process is given, not for one next_files
     partitioned: bool = False  # the partition is delivered and parked whole
     destination_full: bool = False  # every process fails, whatever it reads
-    pauses: bool = True  # three uncharged failures in a row pause the project
+    pauses: bool = True  # three failures in a row of steps that are not the files' pause the project
+    silent: bool = False  # failures say nothing about the files: a job was killed, or heard of no more
+    cap: int = 3  # setbacks a file may have
+    isolates: bool = True  # setbacks make groups smaller, and a file over the cap comes alone
+    setbacks_park: Literal["alone", "any"] = "alone"  # what counts: setbacks while alone; or any, once it is alone
     endless_after: int = 12  # attempts
 
     def delivered(self, files: tuple[File, ...]) -> list[int]:
         """The files that the next process is given."""
         group: list[int] = []
         for f in sorted(_available(files), key=lambda f: (files[f].attempts, f)):
-            limit = min(-(-self.group // 2 ** files[g].attempts) for g in (*group, f))
+            limit = min(self._limit(files[g]) for g in (*group, f))
             if self.partitioned or not self.limit_of_process or len(group) < limit:
                 group.append(f)
         return group
+
+    def _limit(self, file: File) -> int:
+        if not self.isolates:
+            return self.group
+        return 1 if file.setbacks > self.cap else -(-self.group // 2 ** (file.attempts + file.setbacks))
 
     def after(self, files: tuple[File, ...], group: list[int], fails: bool) -> tuple[File, ...]:
         """The files after a process that had this group."""
         result = list(files)
         for f in group:
-            if fails:
+            if fails and self.silent:
+                setbacks = files[f].setbacks + 1
+                alone = files[f].setbacks_alone + (len(group) == 1)
+                counts = alone if self.setbacks_park == "alone" else setbacks
+                state: Literal["parked", "available"] = (
+                    "parked" if len(group) == 1 and counts > self.cap else "available"
+                )
+                result[f] = files[f]._replace(state=state, setbacks=setbacks, setbacks_alone=alone)
+            elif fails:
                 attempts = files[f].attempts + self.charges
                 alone = files[f].alone + (self.charges and len(group) == 1)
                 bad = self._is_bad(len(group) == 1, attempts, alone)
@@ -96,7 +117,7 @@ def play(game: Game) -> Outcome:
             ends.add(INNOCENT)
         if game.pauses and position.uncharged == 3:
             ends.add(PAUSED)
-        elif any(file.attempts >= game.endless_after for file in files):
+        elif any(file.attempts + file.setbacks >= game.endless_after for file in files):
             ends.add(ENDLESS)
         elif _available(files):
             for following in _turns(game, position):
@@ -116,8 +137,8 @@ def _turns(game: Game, position: Position) -> Iterator[Position]:
     if not doomed:
         yield Position(game.after(files, group, fails=False), left)
     if doomed or left:
-        silent = uncharged + 1 if game.pauses and not game.charges else 0
-        yield Position(game.after(files, group, fails=True), left if doomed else left - 1, silent)
+        row = uncharged + 1 if game.pauses and not game.charges else 0
+        yield Position(game.after(files, group, fails=True), left if doomed else left - 1, row)
 
 
 def _available(files: tuple[File, ...]) -> list[int]:
@@ -162,6 +183,10 @@ GAMES: tuple[tuple[str, Game, frozenset[str]], ...] = (
         Game(poison=frozenset(), destination_full=True, charges=False),
         frozenset({PAUSED}),
     ),
+    ("a poison that kills its worker in silence", Game(silent=True), frozenset()),
+    ("two silent poisons, 2 node failures", Game(silent=True, poison=frozenset({0, 2}), node_failures=2), frozenset()),
+    ("no poison, 3 silent node failures", Game(silent=True, poison=frozenset(), node_failures=3), frozenset()),
+    ("a silent poison among 40 files", Game(silent=True, files=40, group=40, endless_after=40), frozenset()),
     ("partition with one poison: parked whole", Game(partitioned=True), frozenset({INNOCENT})),
     ("as many node failures as max_attempts", Game(node_failures=3), frozenset({INNOCENT})),
     ("any failures count: one poison, 1 node failure", Game(node_failures=1, parks="any"), frozenset({INNOCENT})),
@@ -171,6 +196,17 @@ GAMES: tuple[tuple[str, Game, frozenset[str]], ...] = (
         frozenset({INNOCENT}),
     ),
     ("a full destination charges", Game(poison=frozenset(), destination_full=True), frozenset({INNOCENT})),
+    (
+        "more silent node failures than the cap",
+        Game(silent=True, poison=frozenset(), node_failures=6),
+        frozenset({INNOCENT}),
+    ),
+    ("setbacks isolate nothing", Game(silent=True, isolates=False), frozenset({ENDLESS})),
+    (
+        "any setbacks count: two silent poisons, 2 node failures",
+        Game(silent=True, poison=frozenset({0, 2}), node_failures=2, setbacks_park="any"),
+        frozenset({INNOCENT}),
+    ),
     ("a dead worker charges nothing, nor does it pause", Game(charges=False, pauses=False), frozenset({ENDLESS})),
     ("the limit holds for each next_files only", Game(limit_of_process=False), frozenset({ENDLESS})),
 )

@@ -44,6 +44,7 @@ class Model:
         self.attempts = dict.fromkeys(names, 0)
         self.alone = dict.fromkeys(names, 0)
         self.setbacks = dict.fromkeys(names, 0)
+        self.setbacks_alone = dict.fromkeys(names, 0)
         self.job: dict[int, str] = {}
 
     def give_back(self, process: int, charged: set[str], *, alone: bool, limit: int | None = None) -> None:
@@ -57,7 +58,8 @@ class Model:
             tired = name in charged and alone and self.alone[name] >= ATTEMPTS
             if limit is not None and name not in charged:
                 self.setbacks[name] += 1
-                tired = alone and self.setbacks[name] > limit
+                self.setbacks_alone[name] += alone
+                tired = alone and self.setbacks_alone[name] > limit
             self.state[name] = "parked" if tired else "available"
 
 
@@ -155,8 +157,8 @@ class LedgerMachine(RuleBasedStateMachine):
         except (Paused, NotAllowed):
             self.sweep_model()
             assert not (was_open and self.is_open())
-            if self.world.project_state(self.project)[0] == "paused":
-                self.world.catalog.project(self.project).resume()
+            if self.world.catalog.project(self.project).status().open_state == "paused":
+                self.say_pause_or_resume(pause=False)
             return
         self.sweep_model()
         self.jobs.append(job)
@@ -399,8 +401,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(pause=st.booleans())
     def pause_or_resume(self, pause: bool) -> None:
-        if self.world.project_state(self.project)[0] == "ended":
-            return
+        if self.world.project_state(self.project)[0] != "ended":
+            self.say_pause_or_resume(pause)
+
+    def say_pause_or_resume(self, pause: bool) -> None:
         project = self.world.catalog.project(self.project)
         if pause:
             project.pause("lunch")
@@ -409,7 +413,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def forget_setbacks(self, state: str) -> None:
         """What a person mended counts no longer."""
-        self.model.setbacks.update({name: 0 for name, now in self.model.state.items() if now == state})
+        forgotten = {name: 0 for name, now in self.model.state.items() if now == state}
+        self.model.setbacks.update(forgotten)
+        self.model.setbacks_alone.update(forgotten)
 
     @rule(data=st.data())
     def park_or_unpark(self, data: st.DataObject) -> None:
@@ -468,10 +474,9 @@ class LedgerMachine(RuleBasedStateMachine):
             "SELECT f.name, l.state, l.process_id, l.attempts, l.alone, l.setbacks FROM ledger l JOIN files f ON f.id = l.file_id"
         )
         model = self.model
-        assert {name: (state, *counts) for name, state, _, *counts in rows} == {
-            name: (model.state[name], model.attempts[name], model.alone[name], model.setbacks[name])
-            for name in model.state
-        }
+        for name, state, _, *counts in rows:
+            expected = [model.attempts[name], model.alone[name], model.setbacks[name]]
+            assert (name, state, counts) == (name, model.state[name], expected)
         for name, state, process, *_ in rows:
             if state in ("held", "committed"):
                 assert process == model.holder[name]

@@ -133,6 +133,10 @@ MUTANTS: dict[str, tuple[str, list[str]]] = {
         "UPDATE ledger SET alone = 7 WHERE request_id = 1 AND file_id = 3",
         ["alone-is-part-of-attempts", "broken-constraint"],
     ),
+    "more setbacks alone than setbacks": (
+        "UPDATE ledger SET setbacks_alone = 1 WHERE request_id = 1 AND file_id = 3",
+        ["setbacks-alone-are-part-of-setbacks"],
+    ),
     "a pinned version never was": (
         "UPDATE ledger SET version = 3 WHERE request_id = 1 AND file_id = 11",
         ["pinned-version-exists"],

@@ -23,6 +23,7 @@ SMALL = {"catalog", "destinations", "datasets"}
 """Tables of a few rows, which may be read whole."""
 
 RARE = {
+    "choosing.FAILED_HERE": "looks at the last fifty processes, for a file that failed on this node a moment ago",
     "giveback.COUNT_LIVE": "runs when leases expired, to tell an outage of ours",
     "outputs.DOWNSTREAM": "runs when a person reopens a process",
     "restore.LIVE": "runs once in the life of a backup",

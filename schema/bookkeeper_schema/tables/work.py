@@ -162,7 +162,7 @@ class LedgerRow(SQLModel, table=True):
 
     The primary key is the promise: a file is in a request once. ``process_id`` is the process that holds or committed
     the file, else the last one that held it. ``version`` pins the file's content. ``setbacks`` counts failures that say
-    nothing about the file; an available one is not delivered before ``not_before`` (0: at once).
+    nothing about the file, ``setbacks_alone`` those while it was alone; an available one is not delivered before ``not_before`` (0: at once).
     """
 
     __tablename__ = "ledger"
@@ -224,6 +224,7 @@ class LedgerRow(SQLModel, table=True):
     partition_number: int | None = Field(default=None, sa_type=BigInt)
     reason: str | None = None
     setbacks: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    setbacks_alone: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     not_before: float = Field(default=0, sa_type=Float, sa_column_kwargs={"server_default": text("0")})
 
 

@@ -19,6 +19,7 @@ def upgrade() -> None:
     op.create_index("processes_node", "processes", ["request_id", "node", "ended_at"])
     op.drop_index("ledger_available", table_name="ledger")
     op.add_column("ledger", sa.Column("setbacks", sa.Integer(), server_default=sa.text("0"), nullable=False))
+    op.add_column("ledger", sa.Column("setbacks_alone", sa.Integer(), server_default=sa.text("0"), nullable=False))
     op.add_column("ledger", sa.Column("not_before", sa.Float(), server_default=sa.text("0"), nullable=False))
     available = sa.text("state = 'available'")
     op.create_index(
