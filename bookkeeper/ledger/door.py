@@ -181,3 +181,12 @@ def forgive(database: Database, reason: str) -> None:
     """Give every live process one lease, once: an outage kept their heartbeats away, not their deaths."""
     with database.transaction() as tx:
         giveback.grace_all(tx, reason)
+
+
+def bury(database: Database, process: int, reason: str) -> bool:
+    """Roll back a process whose worker is known to be dead, without waiting for its lease; tell whether it was live.
+
+    Should the worker live after all, it is fenced.
+    """
+    with database.transaction(durable=True) as tx:
+        return giveback.fence(tx, process, reason, retries.judge(Evidence(message=reason)))

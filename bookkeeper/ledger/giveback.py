@@ -158,12 +158,13 @@ def roll_back(
     return Fate.ROLLED_BACK
 
 
-def fence(tx: Tx, process: int, reason: str) -> bool:
-    """Roll a process back from outside, whatever its job does; tell whether it was live. Charges nothing."""
+def fence(tx: Tx, process: int, reason: str, judge: Judge = nobody_failed) -> bool:
+    """Roll a process back from outside, whatever its job does; tell whether it was live. Charges nothing unless judged."""
     row = tx.run(FENCE, {"id": process, "reason": reason}).fetchone()
     if row is None:
         return False
-    give_back(tx, Ended(*row), reason, Ruling(failed=False))
+    ended = Ended(*row)
+    give_back(tx, ended, reason, judge(tx, ended))
     return True
 
 

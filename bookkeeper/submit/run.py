@@ -13,7 +13,7 @@ from bookkeeper.catalog import Database
 from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
 from bookkeeper.estimates import Asks
 from bookkeeper.executors import Executor, JobStatus
-from bookkeeper.ledger.door import forgive, sweep
+from bookkeeper.ledger.door import bury, forgive, sweep
 from bookkeeper.plugins import Dispatcher
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
@@ -218,6 +218,8 @@ class _Run:
             self._pause, self._not_before = BACK_OFF[0], 0.0
         if outcome is None:
             self._reasons.append(f"worker {ended.job}: {ended.problem}")
+            if ended.process_id is not None:
+                bury(self._database, ended.process_id, f"its worker ended without a word: {ended.problem}")
             return
         self._entries += outcome.entries
         if outcome.reason and outcome.fate not in (job.NOTHING, job.PAUSED):

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from bookkeeper import nodes
-from bookkeeper.errors import NodeExcluded, Paused, UsageError
+from bookkeeper.errors import Fenced, NodeExcluded, Paused, UsageError
 from bookkeeper.failures import Evidence, explain_failure
+from bookkeeper.ledger.door import bury
 from bookkeeper.protocol import Status
 from bookkeeper.retries import reclassified
 from ledgers import Job, World, sound
@@ -461,3 +462,23 @@ def test_completion_is_told_once_when_the_last_output_is_published(make: Make) -
         job.publish()
         job.publish()
     assert world.value("SELECT count(*) FROM events WHERE kind = 'project.completed'") == 1
+
+
+def test_a_process_whose_worker_is_known_to_be_dead_is_buried_at_once(world: World) -> None:
+    job = world.start()
+    job.take()
+    job.open()
+    assert bury(world.database, job.key.id, "its worker ended without a word: killed by signal 9 (SIGKILL)")
+    assert not bury(world.database, job.key.id, "again")
+    assert decided(world)["category"] == "executor"
+    assert (world.attempts("f000"), world.setbacks("f000")) == ((0, 0), 1)
+    with pytest.raises(Fenced):
+        job.commit()
+
+
+def test_who_committed_before_it_died_is_not_buried(world: World) -> None:
+    job = world.start()
+    job.take()
+    job.commit()
+    assert not bury(world.database, job.key.id, "its worker ended without a word: killed by signal 9 (SIGKILL)")
+    assert world.state(job) == "committed"
