@@ -145,6 +145,6 @@ def _tell(project: str, outcome: Any) -> None:
         step = f" in {outcome.step}" if outcome.step else ""
         remedy = f"bookkeeper logs {outcome.process_id}" if outcome.process_id else f"bookkeeper status {project}"
         if outcome.fate == "excluded":
-            remedy = "bookkeeper node list"
+            remedy = "bookkeeper node list   (bookkeeper node admit NODE lets it take files again)"
         subject = who if outcome.process_id else f"a process of {project}"
         render.error(f"{subject} {_FATES[outcome.fate]}{step}: {outcome.reason}", remedy, outcome.exit_code)

@@ -78,6 +78,16 @@ def test_work_on_a_paused_project() -> None:
     assert run("work", "p", "--", "true").code == 11
 
 
+def test_work_on_an_excluded_node_gets_no_file_and_says_why() -> None:
+    ok("project", "start", "p", "--dataset", "zmumu")
+    ok("node", "exclude", "wn17", "--for", "2h", "--reason", "its disk is full")
+    ran = run("work", "p", "--node", "wn17", "--", "true")
+    assert ran.code == 15
+    assert ran.err.startswith("error: a process of p was given no file: ")
+    assert "wn17" in ran.err and "its disk is full" in ran.err and "bookkeeper node admit" in ran.err
+    assert run("work", "p", "--node", "wn17", "--json", "--", "true").json["fate"] == "excluded"
+
+
 def test_submit_dry_run_changes_nothing(here: Path) -> None:
     ran = ok("submit", "p.toml", "--dry-run", "--jobs", "5")
     assert ran.lines[0] == "project p would be started: 6 files"
