@@ -56,9 +56,11 @@ def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
     if case.blames_files:
         strike = Ruling(strike=True, suspects=tuple(case.suspects), strikes=_strikes(tx, case))
         return replace(strike, brake=brake, exclude=excluded), ["isolate" if case.suspects else "strike", *decisions]
-    delay = _back_off(tx, case) if case.passing and not case.vanished else 0.0
+    setback = _is_setback(tx, case)
+    # With a command that is wrong, too: only other files can tell that it is not this one.
+    delay = _back_off(tx, case) if setback and not case.vanished else 0.0
     ruling = Ruling(
-        setback=_is_setback(tx, case),
+        setback=setback,
         cap=_cap(case),
         delay=delay,
         brake=brake,

@@ -282,6 +282,14 @@ def test_identical_failures_of_different_files_pause_the_project(make: Make, evi
     assert world.files("parked") == []
 
 
+def test_files_that_failed_by_a_wrong_command_wait_so_that_others_can_tell(make: Make) -> None:
+    world = make(9, files_per_process=1)
+    seen = [fail(world, CONFIGURATION).ids for _ in range(3)]
+    assert len({file for (file,) in seen}) == 3
+    assert world.project_state()[0] == "paused"
+    assert world.files("parked") == []
+
+
 def test_failures_of_the_same_files_do_not_pause_it(make: Make) -> None:
     world = make(1, max_attempts=9)
     for _ in range(5):
