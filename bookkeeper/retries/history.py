@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from bookkeeper.catalog import Tx
+from bookkeeper.catalog import NOW, Tx
 from bookkeeper.failures import FailureCategory
 from bookkeeper.retries.ruling import Ended
 from bookkeeper_schema.states import Step
@@ -32,10 +32,11 @@ SELECT COALESCE(last_commit_at, 0), COALESCE(resumed_at, 0), COALESCE(rest_until
   FROM projects WHERE id = :project
 """
 
-RUN: Final = """
+RUN: Final = f"""
 SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', e.body ->> 'step', p.ended_at
   FROM events e JOIN processes p ON p.id = e.process_id
  WHERE e.project_id = :project AND e.kind = 'failure.classified' AND p.ended_at > :since
+   AND NOT EXISTS (SELECT 1 FROM excluded_nodes x WHERE x.node = p.node AND x.until > {NOW})
  ORDER BY e.id DESC LIMIT :limit
 """
 
@@ -125,7 +126,10 @@ def standing(tx: Tx, project: int) -> Standing:
 
 
 def run_of(tx: Tx, project: int, since: float) -> list[Failed]:
-    """Return the failed processes of a project since a time, the newest first, each once."""
+    """Return the failed processes of a project since a time, the newest first, each once.
+
+    What failed on a node that is excluded now is that node's matter.
+    """
     found: dict[int, Failed] = {}
     for row in tx.run(RUN, {"project": project, "since": since, "limit": LONGEST_RUN}):
         found.setdefault(row[0], Failed(*row))

@@ -378,6 +378,14 @@ def test_a_node_that_committed_before_is_not_excluded_by_what_chance_does_to_any
     assert [row["node"] for row in nodes.excluded(world.database)] == ["bad"]
 
 
+def test_what_failed_on_an_excluded_node_does_not_stop_the_project(make: Make) -> None:
+    world = make(9, files_per_process=1)
+    black_hole(world)
+    for _ in range(2):
+        fail(world, UNKNOWN, 1, node="other")
+    assert world.project_state()[0] == "open"
+
+
 def test_a_job_that_asks_again_is_answered_though_its_node_is_excluded(world: World) -> None:
     job = world.start(node="bad", nonce="n")
     nodes.exclude(world.database, "bad", reason="its disk is broken", seconds=60)
