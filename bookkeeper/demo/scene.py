@@ -43,6 +43,9 @@ destination = "out"
 validate = "deep"
 expect = {{ tree = "events", entries = "consumed" }}
 
+[retry.executor]  # a demonstration has no half minute to wait
+base_delay = "1s"
+
 [executor]
 kind = "local"
 jobs = {workers}

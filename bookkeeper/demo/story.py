@@ -180,7 +180,7 @@ class _Story:
             last = next(iter(self._catalog.sql(LAST_STEP, {"process": process})), {})
             sign = {
                 faults.CRASH: "SIGSEGV" in str(row["reason"]),
-                faults.KILL: row["reason"] == "lease expired",
+                faults.KILL: "SIGKILL" in str(row["reason"]),
                 faults.FREEZE: row["reason"] == "lease expired" and last.get("outcome") == "fenced",
                 faults.TRUNCATE: last.get("step") == "verification" and last.get("outcome") == "failed",
             }[kind]

@@ -99,13 +99,13 @@ UPDATE ledger SET state = 'parked', attempts = attempts + 1, alone = alone + 1, 
 
 PARK_TIRED: Final = f"""
 UPDATE ledger SET state = 'parked', attempts = attempts + 1, alone = alone + 1,
-       reason = 'parked after ' || (attempts + 1) || ' attempts: ' || {_OWN_REASON}
+       reason = 'parked after ' || (attempts + setbacks + 1) || ' attempts: ' || {_OWN_REASON}
 {_CHARGED} AND alone + 1 >= :strikes
 """
 
 PARK_SET_BACK: Final = """
 UPDATE ledger SET state = 'parked', setbacks = setbacks + 1, setbacks_alone = setbacks_alone + 1,
-       reason = 'parked after ' || (setbacks + 1) || ' failures that are not its own: ' || :reason
+       reason = 'parked after ' || (attempts + setbacks + 1) || ' attempts: ' || :reason
  WHERE process_id = :id AND state = 'held' AND setbacks_alone + 1 > :cap
 """
 

@@ -61,19 +61,13 @@ def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
     delay = _back_off(tx, case) if setback and not case.vanished else 0.0
     ruling = Ruling(
         setback=setback,
-        cap=_cap(case),
+        cap=case.policy.retry[case.category].max_retries,
         delay=delay,
         brake=brake,
         rest=rest,
         exclude=excluded,
     )
     return ruling, ["back off" if delay else "free", *decisions]
-
-
-def _cap(case: Case) -> int:
-    """Return how many setbacks a file may have: with a command that is wrong, not fewer than it takes to see that."""
-    retries = case.policy.retry[case.category].max_retries
-    return retries if case.passing else max(retries, case.policy.identical)
 
 
 def _is_setback(tx: Tx, case: Case) -> bool:

@@ -169,12 +169,13 @@ def live_elsewhere(tx: Tx, ended: Ended) -> float | None:
 def of_different_files(tx: Tx, run: Iterable[Failed], enough: int) -> list[Failed]:
     """Return failures of a run of which no two had a file in common, at most ``enough``.
 
-    One without files counts, and so does one that blames none.
+    One without files counts, and so does one that time may mend, or of a step that has nothing to do with files.
     """
     seen: set[int] = set()
     chosen = []
     for one in run:
-        files = {row[0] for row in tx.run(FILES, {"process": one.process})} if one.blames_files else set()
+        asked = one.category not in PASSING and one.step not in BLAMELESS_STEPS
+        files = {row[0] for row in tx.run(FILES, {"process": one.process})} if asked else set()
         if not files & seen:
             seen |= files
             chosen.append(one)

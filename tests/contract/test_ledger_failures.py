@@ -107,7 +107,7 @@ def test_a_file_over_the_cap_is_delivered_alone_and_parked_if_that_fails_too(mak
     fail(world, TRANSIENT)
     assert len(fail(world, TRANSIENT).ids) == 1  # in company it proved nothing
     (name,) = world.files("parked")
-    assert "failures that are not its own: exit code 1" in world.reason(name)
+    assert world.reason(name) == "parked after 2 attempts: exit code 1"
     assert world.attempts(name) == (0, 0)
     sound(world)
 
