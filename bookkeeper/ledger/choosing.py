@@ -18,6 +18,9 @@ ELSEWHERE: Final = 60
 _FILE = """l.file_id, l.attempts + l.setbacks, l.solo, l.version, f.version, f.state, f.name, f.size, f.checksum, f.entries, f.tree,
        (SELECT group_concat(url, char(10)) FROM locations x WHERE x.file_id = f.id)"""
 
+JUST_NOW: Final = 10
+"""Seconds that a node without a live process is still believed to send the next one."""
+
 LATELY: Final = 50
 """The last processes among which other nodes are looked for."""
 
@@ -34,7 +37,7 @@ SELECT l.file_id FROM ledger l CROSS JOIN processes p
  WHERE l.request_id = :request AND l.file_id = :file AND p.id = l.process_id AND p.node = :node
    AND p.ended_at > {NOW} - {ELSEWHERE}
    AND EXISTS (SELECT 1 FROM (SELECT request_id, node, ended_at FROM processes ORDER BY id DESC LIMIT {LATELY}) o
-                WHERE o.request_id = :request AND o.node <> :node AND (o.ended_at IS NULL OR o.ended_at > {NOW} - {ELSEWHERE})
+                WHERE o.request_id = :request AND o.node <> :node AND (o.ended_at IS NULL OR o.ended_at > {NOW} - {JUST_NOW})
                   AND NOT EXISTS (SELECT 1 FROM excluded_nodes x WHERE x.node = CAST(o.node AS TEXT) AND x.until > {NOW}))
 """
 
