@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from bookkeeper.catalog import Tx
 from bookkeeper.failures import Evidence, FailureCategory
 from bookkeeper.retries import history
-from bookkeeper.retries.history import BLAMELESS_CATEGORIES, BLAMELESS_STEPS, PASSING, Failed
+from bookkeeper.retries.history import BLAMELESS_CATEGORIES, BLAMELESS_STEPS, PASSING, Failed, Standing
 from bookkeeper.retries.policy import Policy
 from bookkeeper.retries.ruling import Ended, Exclusion, Ruling
 
@@ -78,15 +79,21 @@ def _is_setback(tx: Tx, case: Case) -> bool:
     return case.passing or case.evidence.step not in BLAMELESS_STEPS
 
 
-def _alike(tx: Tx, case: Case, since: float) -> list[Failed]:
-    """Return the failures like this one since a time, this one first, the newest first.
+def _alike(tx: Tx, case: Case, now: Standing) -> list[Failed]:
+    """Return the failures in a row that are like this one, this one first, the newest first.
 
-    Alike are two that blame files in the same words, and any two that blame none.
+    What passes is alike whatever it says, and any commit ends the row: the storage answers. Otherwise alike are two
+    that blame files in the same words, or two that blame none; and the row ends where a later process got further.
     """
-    run = history.run_of(tx, case.ended.project, since)
+    project = case.ended.project
+    if case.passing:
+        return [one for one in history.run_of(tx, project, now.run_since) if not one.blames_files]
+    run = history.run_of(tx, project, now.resumed_at)
     if case.blames_files:
-        return [one for one in run if (one.category, one.fingerprint) == (case.category, case.fingerprint)]
-    return [one for one in run if not one.blames_files]
+        run = [one for one in run if (one.category, one.fingerprint) == (case.category, case.fingerprint)]
+    else:
+        run = [one for one in run if not one.blames_files and one.category not in PASSING]
+    return list(itertools.takewhile(lambda one: not history.got_further(tx, project, one), run))
 
 
 def _halt(tx: Tx, case: Case) -> tuple[str | None, tuple[float, str] | None]:
@@ -98,7 +105,7 @@ def _halt(tx: Tx, case: Case) -> tuple[str | None, tuple[float, str] | None]:
         return None, None
     now = history.standing(tx, case.ended.project)
     needed = _needed(case, worked_before=now.committed > 0)
-    alike = history.of_different_files(tx, _alike(tx, case, now.run_since), needed)
+    alike = history.of_different_files(tx, _alike(tx, case, now), needed)
     if len(alike) < needed:
         return None, None
     on_one_node = case.ended.node is not None and {one.node for one in alike} == {case.ended.node}

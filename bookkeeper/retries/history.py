@@ -33,11 +33,20 @@ SELECT COALESCE(last_commit_at, 0), COALESCE(resumed_at, 0), COALESCE(rest_until
 """
 
 RUN: Final = f"""
-SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', e.body ->> 'step', p.ended_at
+SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', e.body ->> 'step', p.ended_at,
+       p.ended_at - p.started_at
   FROM events e JOIN processes p ON p.id = e.process_id
  WHERE e.project_id = :project AND e.kind = 'failure.classified' AND p.ended_at > :since
    AND NOT EXISTS (SELECT 1 FROM excluded_nodes x WHERE x.node = p.node AND x.until > {NOW})
  ORDER BY e.id DESC LIMIT :limit
+"""
+
+GOT_FURTHER: Final = f"""
+SELECT 1 FROM processes
+ WHERE id > :process AND project_id = :project AND delivered > 0
+   AND (state IN ('committed', 'revoking', 'revoked')
+        OR (state IN ('active', 'staged') AND {NOW} - started_at > :seconds))
+ LIMIT 1
 """
 
 TRUSTED_AGAIN: Final = "SELECT until FROM excluded_nodes WHERE node = :node"
@@ -105,7 +114,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A process that failed: where, why, in which step, and when it ended."""
+    """A process that failed: where, why, in which step, when it ended, and how many seconds it took."""
 
     process: int
     node: str | None
@@ -113,6 +122,7 @@ class Failed:
     fingerprint: str
     step: str | None
     ended_at: float
+    seconds: float = 0.0
 
     @property
     def blames_files(self) -> bool:
@@ -134,6 +144,15 @@ def run_of(tx: Tx, project: int, since: float) -> list[Failed]:
     for row in tx.run(RUN, {"project": project, "since": since, "limit": LONGEST_RUN}):
         found.setdefault(row[0], Failed(*row))
     return list(found.values())
+
+
+def got_further(tx: Tx, project: int, failed: Failed) -> bool:
+    """Tell whether a process that was started later committed, or has run for longer than the failed one did.
+
+    What was started before says nothing: it may run another version, or read from a storage that answered then.
+    """
+    asked = {"process": failed.process, "project": project, "seconds": failed.seconds}
+    return tx.run(GOT_FURTHER, asked).fetchone() is not None
 
 
 def run_on_node(tx: Tx, ended: Ended, since: float, limit: int) -> list[Failed]:

@@ -290,6 +290,39 @@ def test_files_that_failed_by_a_wrong_command_wait_so_that_others_can_tell(make:
     assert world.files("parked") == []
 
 
+def test_what_passes_is_no_sign_of_a_wrong_command(make: Make) -> None:
+    world = make(9, files_per_process=1)
+    for evidence in (TRANSIENT, TRANSIENT, CONFIGURATION, CONFIGURATION):
+        fail(world, evidence, 1)
+    assert world.project_state()[0] == "open"
+    fail(world, CONFIGURATION, 1)
+    assert world.project_state()[0] == "paused"
+
+
+def test_what_was_started_before_says_nothing_for_a_command_that_fails_since(make: Make) -> None:
+    world = make(9, files_per_process=1)
+    old = world.start()
+    old.take(1)
+    for _ in range(2):
+        fail(world, CONFIGURATION, 1)
+    old.commit()
+    fail(world, CONFIGURATION, 1)
+    assert world.project_state()[0] == "paused"
+
+
+def test_a_process_that_started_later_and_runs_for_longer_speaks_for_the_command(make: Make) -> None:
+    world = make(9, files_per_process=1)
+    fail(world, CONFIGURATION, 1)
+    later = world.start()
+    later.take(1)
+    world.change("UPDATE processes SET started_at = started_at - 60 WHERE id = ?", [(later.key.id,)])
+    for _ in range(2):
+        fail(world, CONFIGURATION, 1)
+    assert world.project_state()[0] == "open"
+    fail(world, CONFIGURATION, 1)
+    assert world.project_state()[0] == "paused"
+
+
 def test_failures_of_the_same_files_do_not_pause_it(make: Make) -> None:
     world = make(1, max_attempts=9)
     for _ in range(5):
