@@ -18,6 +18,7 @@ _EVERYWHERE: Final = (
 """Words that stand in many lines of healthy logs: a pattern is rather looked for by something else."""
 
 _CLASSES: Final = frozenset("dDwWsSbBAZ")
+_FLAGS: Final = re.compile(r"[aimsux-]*:")
 _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 
 
@@ -91,7 +92,8 @@ def _token(pattern: str, position: int) -> tuple[int, str, str]:
         ends = _end_of_group(pattern, position)
         if following != "?":
             return ends, "", pattern[position + 1 : ends - 1]
-        return ends, "", pattern[position + 3 : ends - 1] if pattern[position + 2 : position + 3] == ":" else ""
+        flags = _FLAGS.match(pattern, position + 2)
+        return ends, "", pattern[flags.end() : ends - 1] if flags else ""
     if char == "[":
         return _end_of_class(pattern, position), "", ""
     return position + 1, "" if char in ".^$" else char, ""
