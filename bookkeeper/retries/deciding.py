@@ -62,7 +62,7 @@ def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
     delay = _back_off(tx, case) if setback and not case.vanished else 0.0
     ruling = Ruling(
         setback=setback,
-        cap=case.policy.retry[case.category].max_retries,
+        cap=case.policy.retry[case.category].max_retries + history.other_setbacks(tx, case.ended, case.category),
         delay=delay,
         brake=brake,
         rest=rest,

@@ -88,6 +88,14 @@ SELECT DISTINCT p.node FROM deliveries d JOIN processes p ON p.id = d.process_id
  WHERE d.file_id = :file AND d.charged AND p.request_id = :request AND p.delivered = 1
 """
 
+OTHER_SETBACKS: Final = """
+SELECT count(*) FROM deliveries d JOIN processes p ON p.id = d.process_id
+ WHERE d.file_id = :file AND NOT d.charged AND p.request_id = :request AND p.state = 'rolled_back'
+   AND p.id <> :process AND (p.delivered = 1 OR p.partition_number IS NOT NULL)
+   AND (SELECT e.body ->> 'category' FROM events e
+         WHERE e.process_id = p.id AND e.kind = 'failure.classified' ORDER BY e.id DESC LIMIT 1) <> :category
+"""
+
 SETBACKS: Final = "SELECT max(setbacks) FROM ledger WHERE process_id = :process AND state = 'held'"
 
 GIVEN: Final = """
@@ -213,6 +221,15 @@ def failed_elsewhere(tx: Tx, failed: Failed, request: int) -> bool:
 def nodes_failed_alone(tx: Tx, request: int, file: int) -> set[str]:
     """Return the nodes on which a file failed while it was alone."""
     return {row[0] for row in tx.run(ALONE_ON, {"request": request, "file": file}) if row[0] is not None}
+
+
+def other_setbacks(tx: Tx, ended: Ended, category: FailureCategory) -> int:
+    """Return how often the file, or the partition, of a process was set back before while alone, by other categories."""
+    row = tx.run(FILES, {"process": ended.id}).fetchone()
+    if row is None or not ended.alone:
+        return 0
+    asked = {"file": row[0], "request": ended.request, "process": ended.id, "category": category.value}
+    return int(tx.run(OTHER_SETBACKS, asked).fetchone()[0])
 
 
 def named(tx: Tx, process: int, text: str) -> list[tuple[int, str]]:

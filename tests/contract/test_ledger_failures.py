@@ -112,6 +112,17 @@ def test_a_file_over_the_cap_is_delivered_alone_and_parked_if_that_fails_too(mak
     sound(world)
 
 
+def test_each_category_has_a_cap_of_its_own(make: Make) -> None:
+    brake = {"identical": 0}
+    retry = {"transient_io": {"max_retries": 2, "base_delay": 0}, "configuration": {"max_retries": 1, "base_delay": 0}}
+    world = make(1, files_per_process=1, policy={"retry": retry, "brake": brake})
+    for evidence in (TRANSIENT, TRANSIENT, CONFIGURATION):
+        fail(world, evidence)
+    assert world.files("parked") == []
+    fail(world, CONFIGURATION)
+    assert world.files("parked") == ["f000"]
+
+
 def test_a_lease_that_ran_out_is_wait_enough(world: World) -> None:
     job = world.start()
     job.take()
