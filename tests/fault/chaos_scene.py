@@ -44,6 +44,17 @@ destination = "out"
 key = "counts"
 name = "counts-{number}.json"
 destination = "counts"
+[retry]
+identical = 8
+node_failures = 0
+[retry.executor]
+max_retries = 20
+base_delay = 0.1
+backoff_factor = 1.2
+[retry.transient_io]
+max_retries = 20
+base_delay = 0.1
+backoff_factor = 1.2
 [executor]
 jobs = {workers}
 """

@@ -38,7 +38,7 @@ def test_failures_on_one_screen(made: World) -> None:
     assert "what they said" in ran.lines
     assert "  1 × signal 11" in ran.lines
     assert "files f000, f001 and f002; process 1" in ran.out
-    assert "  free 1 ×, strike 1 ×" in ran.lines
+    assert "  back off 1 ×, strike 1 ×" in ran.lines
     assert "→ bookkeeper failures process " in ran.out
 
 
