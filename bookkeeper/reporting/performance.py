@@ -19,7 +19,8 @@ INTERVALS: Final = 48
 NODES: Final = "SELECT * FROM node_summary WHERE request = :request ORDER BY wall_time_s DESC, processes DESC, node"
 
 PROCESSES: Final = """
-SELECT p.state, p.delivered AS files, p.started_at, p.ended_at
+SELECT p.state, p.started_at, p.ended_at, p.delivered,
+       (SELECT COUNT(*) FROM deliveries d WHERE d.process_id = p.id AND d.state = 'consumed') AS files
   FROM requests r JOIN processes p ON p.request_id = r.id WHERE r.name = :request AND p.ended_at IS NOT NULL
 """
 
@@ -117,7 +118,7 @@ def _progress(ended: list[dict[str, Any]], began: float) -> list[dict[str, Any]]
         if row["state"] in COMMITTED:
             part["committed"] += 1
             part["files"] += row["files"]
-        elif row["files"]:
+        elif row["delivered"]:
             part["rolled_back"] += 1
     return [
         {"begin": first + number * length, "end": first + (number + 1) * length, **parts[number]}

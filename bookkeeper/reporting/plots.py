@@ -76,6 +76,7 @@ def progress(parts: Sequence[Mapping[str, Any]], files: int) -> str:
         lefts = [end - ends[0] for end in ends]
         axes.bar(lefts, [part["files"] for part in parts], widths, align="edge", color=GOOD, alpha=0.75)
         axes.set_ylabel("files in each interval", color=GOOD)
+        _count(axes)
         axes.set_xlabel(f"{name} since the start")
         axes.grid(visible=False, axis="x")
         axes.set_xlim(0, ends[-1])
@@ -92,6 +93,13 @@ def progress(parts: Sequence[Mapping[str, Any]], files: int) -> str:
     return _svg("progress", draw, "Files committed in each interval, and the share of all files, over time")
 
 
+def _count(axes: Axes) -> None:
+    """Let the vertical axis count in whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
+
+
 def ends(parts: Sequence[Mapping[str, Any]]) -> str:
     """Draw how processes ended, over time."""
 
@@ -104,6 +112,7 @@ def ends(parts: Sequence[Mapping[str, Any]]) -> str:
         axes.bar(lefts, good, width, align="edge", color=GOOD, alpha=0.75, label="committed")
         axes.bar(lefts, bad, width, bottom=good, align="edge", color=BAD, alpha=0.85, label="rolled back")
         axes.set_ylabel("processes")
+        _count(axes)
         axes.set_xlabel(f"{name} since the start")
         axes.grid(visible=False, axis="x")
         axes.set_xlim(0, lefts[-1] + width)
@@ -123,6 +132,7 @@ def histogram(name: str, found: Mapping[str, Any], label: str, *, scale: float =
         axes.axvline(found["p95"] / scale, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
         axes.set_xlabel(f"{label}   (line: median, dashed: 95 %)")
         axes.set_ylabel("processes")
+        _count(axes)
         axes.grid(visible=False, axis="x")
         axes.set_xlim(edges[0], edges[-1])
 
