@@ -11,12 +11,12 @@ mended, ``project resume``, ``submit``. Nothing else. In the end each good file 
 ones are parked, and every failure is seen as what it is.
 
 **Waste** is the wall time, from start to end as the catalog has it, of all processes that were given files and were
-rolled back: the black hole's too, and the wait for the lease of a worker that was killed.
+rolled back: the black hole's too, and the time until it is noticed that a worker was killed.
 
 **The unavoidable** part of it is
 
 * the wall time of every process that failed by something that passes, or at stage-out;
-* the time from the start of a process to the kill of its worker (the wait for its lease is not in it);
+* the time from the start of a process to the kill of its worker (what passes until that is noticed is not in it);
 * for each corrupt file, the wall time of its first failure while alone on each of the first two nodes (the failure in
   company that finds it is not in it);
 * for each node, the wall time of the first process that met the bug (those that met it later are not in it).
