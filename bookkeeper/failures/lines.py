@@ -57,6 +57,11 @@ class Lines:
         return " ".join(word if len(word) <= LONGEST_WORD else f"{word[:99]} {word[-99:]}" for word in words)
 
     @cached_property
+    def triples(self) -> set[tuple[str, str, str]]:
+        """All three letters that follow each other in the words."""
+        return set(zip(self.words, self.words[1:], self.words[2:], strict=False))
+
+    @cached_property
     def last_raised(self) -> int:
         """The number of the line in which the last Python traceback names its exception; -1 where there is none."""
         for begin, _ in self.last_holding(TRACEBACK):

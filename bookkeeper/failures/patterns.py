@@ -14,6 +14,7 @@ SHORTEST: Final = 3
 _EVERYWHERE: Final = (
     " files errors events data input output job info plugin opened path lines time root server module process node"
     " worker host name config failed warning in <t error in error in < branch tree memory "
+    " records run processing processed done open data block cluster size package version library plugin "
 )
 """Words that stand in many lines of healthy logs: a pattern is rather looked for by something else."""
 
@@ -76,7 +77,7 @@ def _of_branch(pattern: str) -> tuple[str, ...]:
 def _worth(text: str) -> float:
     """Return how much is won by looking for a text: its length, unless most logs hold it."""
     common = len(text) >= SHORTEST and text.strip() in _EVERYWHERE
-    return SHORTEST + len(text) / 100 if common else len(text)
+    return SHORTEST - 1 + len(text) / 100 if common else len(text)
 
 
 def _token(pattern: str, position: int) -> tuple[int, str, str]:
