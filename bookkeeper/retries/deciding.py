@@ -93,7 +93,7 @@ def _alike(tx: Tx, case: Case, now: Standing) -> list[Failed]:
         run = [one for one in run if (one.category, one.fingerprint) == (case.category, case.fingerprint)]
     else:
         run = [one for one in run if not one.blames_files and one.category not in PASSING]
-    return list(itertools.takewhile(lambda one: not history.got_further(tx, project, one), run))
+    return list(itertools.takewhile(lambda one: not history.got_further(tx, case.ended, one), run))
 
 
 def _halt(tx: Tx, case: Case) -> tuple[str | None, tuple[float, str] | None]:

@@ -43,9 +43,12 @@ SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', e.
 
 GOT_FURTHER: Final = f"""
 SELECT 1 FROM processes
- WHERE id > :process AND project_id = :project AND delivered > 0
-   AND (state IN ('committed', 'revoking', 'revoked')
-        OR (state IN ('active', 'staged') AND {NOW} - started_at > :seconds))
+ WHERE request_id = :request AND state IN ('committed', 'revoking', 'revoked') AND project_id = :project
+   AND id > :process AND delivered > 0
+UNION ALL
+SELECT 1 FROM processes
+ WHERE request_id = :request AND state IN ('active', 'staged') AND project_id = :project
+   AND id > :process AND delivered > 0 AND {NOW} - started_at > :seconds
  LIMIT 1
 """
 
@@ -77,19 +80,19 @@ FILES: Final = "SELECT file_id FROM deliveries WHERE process_id = :process"
 ANY_OPENED: Final = "SELECT 1 FROM deliveries WHERE process_id = :process AND opened_at IS NOT NULL LIMIT 1"
 
 FAILED_ELSEWHERE: Final = """
-SELECT 1 FROM deliveries d JOIN processes p ON p.id = d.process_id
+SELECT 1 FROM deliveries d CROSS JOIN processes p ON p.id = d.process_id
  WHERE d.file_id = :file AND p.request_id = :request AND p.delivered = 1 AND p.state = 'rolled_back' AND p.node <> :node
    AND EXISTS (SELECT 1 FROM events e WHERE e.process_id = p.id AND e.kind = 'failure.classified')
  LIMIT 1
 """
 
 ALONE_ON: Final = """
-SELECT DISTINCT p.node FROM deliveries d JOIN processes p ON p.id = d.process_id
+SELECT DISTINCT p.node FROM deliveries d CROSS JOIN processes p ON p.id = d.process_id
  WHERE d.file_id = :file AND d.charged AND p.request_id = :request AND p.delivered = 1
 """
 
 OTHER_SETBACKS: Final = """
-SELECT count(*) FROM deliveries d JOIN processes p ON p.id = d.process_id
+SELECT count(*) FROM deliveries d CROSS JOIN processes p ON p.id = d.process_id
  WHERE d.file_id = :file AND NOT d.charged AND p.request_id = :request AND p.state = 'rolled_back'
    AND p.id <> :process AND (p.delivered = 1 OR p.partition_number IS NOT NULL)
    AND (SELECT e.body ->> 'category' FROM events e
@@ -154,12 +157,12 @@ def run_of(tx: Tx, project: int, since: float) -> list[Failed]:
     return list(found.values())
 
 
-def got_further(tx: Tx, project: int, failed: Failed) -> bool:
+def got_further(tx: Tx, ended: Ended, failed: Failed) -> bool:
     """Tell whether a process that was started later committed, or has run for longer than the failed one did.
 
     What was started before says nothing: it may run another version, or read from a storage that answered then.
     """
-    asked = {"process": failed.process, "project": project, "seconds": failed.seconds}
+    asked = {"request": ended.request, "project": ended.project, "process": failed.process, "seconds": failed.seconds}
     return tx.run(GOT_FURTHER, asked).fetchone() is not None
 
 

@@ -1,7 +1,7 @@
 """The rules against the labelled corpus in tests/corpus: its format, and the accuracy that was reached.
 
 The bars are what was reached when they were set, rounded down to the percent: they are raised with the rules, and never
-lowered. A failure names the wrong entries of the seen split only, so that nobody writes rules for the unseen one.
+lowered. A failure never names the wrong entries of the unseen split, so that nobody writes rules for it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import pytest
 from bookkeeper.failures import FailureCategory
 
 CORPUS: Final = Path(__file__).parents[1] / "corpus"
-ACCURACY: Final = {"seen": 0.98, "unseen": 0.87}
-RECALL: Final = {"seen": 0.96, "unseen": 0.81}  # of every category
+ACCURACY: Final = {"seen": 1.0, "unseen": 0.87, "practice": 1.0}
+RECALL: Final = {"seen": 1.0, "unseen": 0.81, "practice": 1.0}  # of every category
 LONGEST_TEXT: Final = 1500  # characters of stderr: nobody's log is copied
 LONGEST_MESSAGE: Final = 500  # characters of a message, and of an exception's
 ALIKE: Final = 0.75  # share of common words from which two texts are the same one
 
 corpus: dict[str, Any] = runpy.run_path(str(CORPUS / "accuracy.py"))
-SPLITS: Final[tuple[str, ...]] = corpus["SPLITS"]
+SPLITS: Final[tuple[str, ...]] = (*corpus["SPLITS"], "practice")  # practice: what the rules were mended with
 EVIDENCE: Final = set(chain.from_iterable(corpus["FIELDS"]))
 CODES: Final = corpus["FIELDS"][1]
 
@@ -118,10 +118,10 @@ def words(entry: dict[str, Any]) -> list[str]:
 
 
 def report(split: str, judged: list[Any]) -> str:
-    """What is wrong: the entries of the seen split by name, those of the unseen one only counted."""
+    """What is wrong: the entries by name, those of the unseen split only counted."""
     wrong = [one for one in judged if not one.right]
     cells = [f"{label} called {given}: {n}" for (label, given), n in corpus["confusion"](wrong).items()]
     named = [
         f"{one.entry['id']}: {one.label}, not {one.explanation.category} ({one.explanation.rule})" for one in wrong
     ]
-    return "\n".join([f"{split}: {len(wrong)} of {len(judged)} wrong", *(named if split == "seen" else cells)])
+    return "\n".join([f"{split}: {len(wrong)} of {len(judged)} wrong", *(named if split != "unseen" else cells)])

@@ -19,6 +19,7 @@ STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 KERNEL = "bookkeeper.ledger."
+JUDGES = "bookkeeper.retries."
 SMALL = {"catalog", "destinations", "datasets"}
 """Tables of a few rows, which may be read whole."""
 
@@ -65,7 +66,7 @@ def statements() -> dict[str, str]:
 
 
 STATEMENTS = statements()
-HOT = {name: text for name, text in STATEMENTS.items() if name.startswith(KERNEL)}
+HOT = {name: text for name, text in STATEMENTS.items() if name.startswith((KERNEL, JUDGES))}
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +100,28 @@ def test_a_hot_statement_reads_no_table_whole(connection: sqlite3.Connection, na
         return
     for step in plan(connection, HOT[name]):
         if step.startswith("SCAN") and "processes_live" not in step:
-            assert step.split()[1] in SMALL, step
+            assert step.split()[1] in SMALL | {"ended_last"}, step
         assert not re.search(r"\b(ledger|l) USING PRIMARY KEY \(request_id=\?\)", step), f"walks a request: {step}"
+
+
+JUDGED_BY = {
+    "history.RUN": "events_project",
+    "history.GOT_FURTHER": "processes_request .*rowid>",
+    "history.ON_NODE": "processes_node .*node=",
+    "history.WORKED": "processes_node .*node=",
+    "history.FAILED_ELSEWHERE": "deliveries_file",
+    "history.ALONE_ON": "deliveries_file",
+    "history.OTHER_SETBACKS": "deliveries_file",
+}
+"""What each of these must be answered from: however many processes a request had, they look at a few."""
+
+
+@pytest.mark.parametrize("name", JUDGED_BY)
+def test_a_judge_looks_at_a_few_rows(connection: sqlite3.Connection, name: str) -> None:
+    steps = plan(connection, HOT[JUDGES + name])
+    assert any(re.search(rf"INDEX {JUDGED_BY[name]}", step) for step in steps), steps
+    assert not any(re.search(r"processes_\w+ \(request_id=\?\)", step) for step in steps), steps
+    assert not any("TEMP B-TREE FOR ORDER" in step for step in steps), steps
 
 
 @pytest.mark.parametrize("name", INDEXES)
