@@ -94,7 +94,7 @@ class Scene:
     def type(self, *words: str) -> subprocess.Popen[bytes]:
         """Type a command, as the operator."""
         self.typed.append(" ".join(words))
-        paths = [str(self.folder / "site"), str(PAYLOAD.parent)]
+        paths = [str(self.folder / "site"), str(PAYLOAD.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self.log.open("ab") as log:
             log.write(f"$ bookkeeper {' '.join(words)}\n".encode())
             log.flush()

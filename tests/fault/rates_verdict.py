@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class Account:
     @property
     def ratio(self) -> float:
         """Waste in units of what could not be avoided."""
-        return self.waste.total() / self.unavoidable.total()
+        return self.waste.total() / (self.unavoidable.total() or math.nan)
 
 
 def account(scene: Scene, catalog: Catalog) -> Account:
@@ -114,9 +115,14 @@ def _published(scene: Scene, catalog: Catalog) -> Iterator[str]:
 def _parked(scene: Scene, catalog: Catalog, found: Account) -> Iterator[str]:
     """The corrupt files are parked, for what was printed of them; nothing else is left."""
     left = {row["file"]: row for row in catalog.project(PROJECT).uncommitted()}
-    if left.keys() != scene.corrupt.keys():
-        yield f"uncommitted are {sorted(left)}; corrupt are {sorted(scene.corrupt)}"
-    for name, row in left.items():
+    for what, names in (
+        ("not parked", scene.corrupt.keys() - left.keys()),
+        ("left", left.keys() - scene.corrupt.keys()),
+    ):
+        for name in sorted(names)[:5]:
+            yield f"{len(names)} files are {what}, for example {name}: {left.get(name, {}).get('reason')}"
+    for name in left.keys() & scene.corrupt.keys():
+        row = left[name]
         said = {str(one["said"]) for one in found.failed if one["kind"] == "corrupt" and one["file"] == name}
         if row["state"] != "parked" or not any(words in row["reason"] for words in said):
             yield f"{name} is {row['state']}: {row['reason']!r}; it printed {sorted(said)}"
@@ -160,5 +166,5 @@ def _soundness(catalog: Catalog) -> Iterator[str]:
 
 
 def _waste(found: Account, limit: float) -> Iterator[str]:
-    if found.ratio > limit:
+    if not found.ratio <= limit:
         yield f"waste is {found.ratio:.2f} of the unavoidable, more than {limit}"
