@@ -92,7 +92,9 @@ class SqlLedger:
         evidence: Evidence | None = None,
     ) -> Fate:
         """See `Ledger.roll_back`."""
-        judge = retries.judge(evidence or Evidence(message=reason, step=step)) if counted else retries.nobody_failed
+        judge: retries.Judge = retries.nobody_failed
+        if counted:
+            judge = retries.judge_of(self._database, key.id, evidence or Evidence(message=reason, step=step))
         with self._database.transaction(durable=True) as tx:
             return giveback.roll_back(tx, key, reason, judge=judge, marks=marks)
 
@@ -188,5 +190,6 @@ def bury(database: Database, process: int, reason: str) -> bool:
 
     Should the worker live after all, it is fenced.
     """
+    judge = retries.judge_of(database, process, Evidence(message=reason))
     with database.transaction(durable=True) as tx:
-        return giveback.fence(tx, process, reason, retries.judge(Evidence(message=reason)))
+        return giveback.fence(tx, process, reason, judge)

@@ -32,7 +32,7 @@ class Stopped(Exception):
 def call_within(seconds: float, call: Callable[[], T], name: str, stop: threading.Event | None = None) -> T:
     """Call in a thread of its own; return what it returns, raise what it raises.
 
-    The thread is abandoned after so many seconds (`Hanging`), or when ``stop`` is set (`Stopped`).
+    What is no `Exception`, and would end more than the call, comes as a `RuntimeError` that says so. The thread is abandoned after so many seconds (`Hanging`), or when ``stop`` is set (`Stopped`).
     """
     returned: list[T] = []
     raised: list[Exception] = []
@@ -44,6 +44,8 @@ def call_within(seconds: float, call: Callable[[], T], name: str, stop: threadin
             raised.append(RuntimeError("it called sys.exit"))
         except Exception as error:  # noqa: BLE001 - raised again below, in the thread that waits for it
             raised.append(error)
+        except BaseException as error:  # noqa: BLE001 - as much its failure as any other, and of this thread only
+            raised.append(RuntimeError(f"it raised {type(error).__name__}"))
 
     thread = threading.Thread(target=run, name=f"bookkeeper call of {name}", daemon=True)
     thread.start()

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.errors import UsageError
+from bookkeeper.failures.evidence import text_of
 
 if TYPE_CHECKING:
     import pluggy
@@ -145,8 +146,9 @@ def add_module(plugins: Plugins, module: str) -> Plugin:
 
 
 def in_a_line(error: BaseException) -> str:
-    """Return an exception as one line of at most 300 characters."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300].rstrip(": ")
+    """Return an exception as one line of at most 300 characters, which any file takes. It may be unable to say itself."""
+    said = text_of(error).encode("utf-8", "backslashreplace").decode()
+    return f"{type(error).__name__}: {' '.join(said.split())}"[:300].rstrip(": ")
 
 
 def validator(name: str, modules: Sequence[str]) -> Validator:

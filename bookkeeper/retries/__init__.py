@@ -17,8 +17,19 @@ that a node is bad     the node is excluded for a while: different files failed 
 =====================  =============================================================================================
 """
 
-from bookkeeper.retries.judging import Judge, judge, nobody_failed, reclassified
+from bookkeeper.retries.judging import Judge, judge, judge_of, nobody_failed, reclassified
 from bookkeeper.retries.policy import Policy, policies_of
 from bookkeeper.retries.ruling import Ended, Exclusion, Ruling
 
-__all__ = ["Ended", "Exclusion", "Judge", "Policy", "Ruling", "judge", "nobody_failed", "policies_of", "reclassified"]
+__all__ = [
+    "Ended",
+    "Exclusion",
+    "Judge",
+    "Policy",
+    "Ruling",
+    "judge",
+    "judge_of",
+    "nobody_failed",
+    "policies_of",
+    "reclassified",
+]

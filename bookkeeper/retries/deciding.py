@@ -23,7 +23,8 @@ TWO_NODES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One failure to be judged: who failed, how it was explained, and the files (ids) that its evidence names."""
+    """One failure to be judged: who failed, how it was explained, the files (ids) that its evidence names, and whether
+    any was opened at all."""
 
     ended: Ended
     category: FailureCategory
@@ -31,6 +32,7 @@ class Case:
     evidence: Evidence
     policy: Policy
     suspects: Sequence[int]
+    opened: bool
 
     @property
     def passing(self) -> bool:
@@ -39,8 +41,9 @@ class Case:
 
     @property
     def blames_files(self) -> bool:
-        """Whether it says something about the files."""
-        return self.category not in BLAMELESS_CATEGORIES and self.evidence.step not in BLAMELESS_STEPS
+        """Whether it says something about the files: not before one was opened, unless it names one."""
+        read = self.opened or bool(self.suspects)
+        return read and self.category not in BLAMELESS_CATEGORIES and self.evidence.step not in BLAMELESS_STEPS
 
     @property
     def vanished(self) -> bool:
@@ -57,9 +60,10 @@ def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
     if case.blames_files:
         strike = Ruling(strike=True, suspects=tuple(case.suspects), strikes=_strikes(tx, case))
         return replace(strike, brake=brake, exclude=excluded), ["isolate" if case.suspects else "strike", *decisions]
-    setback = _is_setback(tx, case)
+    setback = _is_setback(case)
     # With a command that is wrong, too: only other files can tell that it is not this one.
-    delay = _back_off(tx, case) if setback and not case.vanished else 0.0
+    waits = case.passing or case.category is FailureCategory.CONFIGURATION
+    delay = _back_off(tx, case) if setback and waits and not case.vanished else 0.0
     ruling = Ruling(
         setback=setback,
         cap=case.policy.retry[case.category].max_retries + history.other_setbacks(tx, case.ended, case.category),
@@ -71,12 +75,12 @@ def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
     return ruling, ["back off" if delay else "free", *decisions]
 
 
-def _is_setback(tx: Tx, case: Case) -> bool:
-    """Tell whether the files have a part in it: not where a step failed that has nothing to do with them, nor where
-    the job was heard of no more before it opened one."""
+def _is_setback(case: Case) -> bool:
+    """Tell whether the files have a part in it: not where a step failed that has nothing to do with them, unless nothing
+    else would end that; nor where the job was heard of no more before it opened one."""
     if case.vanished:
-        return tx.run(history.ANY_OPENED, {"process": case.ended.id}).fetchone() is not None
-    return case.passing or case.evidence.step not in BLAMELESS_STEPS
+        return case.opened
+    return case.passing or case.evidence.step not in BLAMELESS_STEPS or case.policy.identical == 0
 
 
 def _alike(tx: Tx, case: Case, now: Standing) -> list[Failed]:

@@ -34,7 +34,7 @@ SELECT COALESCE(last_commit_at, 0), COALESCE(resumed_at, 0), COALESCE(rest_until
 
 RUN: Final = f"""
 SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', e.body ->> 'step', p.ended_at,
-       p.ended_at - p.started_at
+       p.ended_at - p.started_at, EXISTS (SELECT 1 FROM deliveries d WHERE d.process_id = p.id AND d.opened_at IS NOT NULL)
   FROM events e JOIN processes p ON p.id = e.process_id
  WHERE e.project_id = :project AND e.kind = 'failure.classified' AND p.ended_at > :since
    AND NOT EXISTS (SELECT 1 FROM excluded_nodes x WHERE x.node = p.node AND x.until > {NOW})
@@ -125,7 +125,8 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A process that failed: where, why, in which step, when it ended, and how many seconds it took."""
+    """A process that failed: where, why, in which step, when it ended, how many seconds it took, and whether it had
+    opened a file."""
 
     process: int
     node: str | None
@@ -134,11 +135,17 @@ class Failed:
     step: str | None
     ended_at: float
     seconds: float = 0.0
+    opened: bool = True
 
     @property
     def blames_files(self) -> bool:
         """Whether it says something about its files."""
-        return self.category not in BLAMELESS_CATEGORIES and self.step not in BLAMELESS_STEPS
+        return self.opened and self.category not in BLAMELESS_CATEGORIES and self.step not in BLAMELESS_STEPS
+
+    @property
+    def depends_on_files(self) -> bool:
+        """Whether another file might have fared better."""
+        return self.opened and self.category not in PASSING and self.step not in BLAMELESS_STEPS
 
 
 def standing(tx: Tx, project: int) -> Standing:
@@ -199,13 +206,12 @@ def live_elsewhere(tx: Tx, ended: Ended) -> float | None:
 def of_different_files(tx: Tx, run: Iterable[Failed], enough: int) -> list[Failed]:
     """Return failures of a run of which no two had a file in common, at most ``enough``.
 
-    One without files counts, and so does one that time may mend, or of a step that has nothing to do with files.
+    One that had not opened any counts, and so does one that time may mend, or of a step that has nothing to do with files.
     """
     seen: set[int] = set()
     chosen = []
     for one in run:
-        asked = one.category not in PASSING and one.step not in BLAMELESS_STEPS
-        files = {row[0] for row in tx.run(FILES, {"process": one.process})} if asked else set()
+        files = {row[0] for row in tx.run(FILES, {"process": one.process})} if one.depends_on_files else set()
         if not files & seen:
             seen |= files
             chosen.append(one)

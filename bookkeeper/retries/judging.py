@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from bookkeeper.catalog import Tx
+from bookkeeper.catalog import Database, Tx
 from bookkeeper.errors import NotFound
 from bookkeeper.events import record
-from bookkeeper.failures import Evidence, Explanation, FailureCategory, normalise
+from bookkeeper.failures import Evidence, Explanation, FailureCategory, explain, normalise
 from bookkeeper.retries import deciding, history
 from bookkeeper.retries.deciding import Case
-from bookkeeper.retries.policy import policy_of
+from bookkeeper.retries.policy import OF_PROCESS, Policy, policy_of, read
 from bookkeeper.retries.ruling import Ended, Ruling
 
 Judge = Callable[[Tx, Ended], Ruling]
@@ -30,47 +30,57 @@ def nobody_failed(tx: Tx, ended: Ended) -> Ruling:
     return Ruling(failed=False)
 
 
-def judge(evidence: Evidence | None = None) -> Judge:
-    """Return the judge of a process that left this evidence; None: only the reason it ended by."""
+def judge_of(database: Database, process: int, evidence: Evidence) -> Judge:
+    """Return the judge of a process that left this evidence. Explains it at once: no transaction waits for that."""
+    row = database.one(OF_PROCESS, {"process": process})
+    policy = read(row["policy"] if row else None)
+    return _judge(evidence.shortened(), policy, explain(evidence, policy.explaining()))
+
+
+def judge() -> Judge:
+    """Return the judge of a process of which nothing is known but the reason it ended by."""
 
     def ruling(tx: Tx, ended: Ended) -> Ruling:
-        said = evidence
-        if said is None:
-            said = Evidence(message=str(tx.run(REASON, {"process": ended.id}).fetchone()[0]))
-        if ended.delivered == 0 and said.step is None:
-            return nobody_failed(tx, ended)  # it found nothing to do
-        return _rule(tx, ended, said)
+        evidence = Evidence(message=str(tx.run(REASON, {"process": ended.id}).fetchone()[0]))
+        policy = policy_of(tx, ended.request)
+        return _judge(evidence, policy, explain(evidence, policy.explaining()))(tx, ended)
 
     return ruling
 
 
-def _rule(tx: Tx, ended: Ended, evidence: Evidence) -> Ruling:
-    from bookkeeper.failures import explain
+def _judge(evidence: Evidence, policy: Policy, explanation: Explanation) -> Judge:
+    def ruling(tx: Tx, ended: Ended) -> Ruling:
+        if ended.delivered == 0 and evidence.step is None:
+            return nobody_failed(tx, ended)  # it found nothing to do
+        return _rule(tx, ended, evidence, policy, explanation)
 
-    policy = policy_of(tx, ended.request)
-    explanation = explain(evidence, policy.explaining())
+    return ruling
+
+
+def _rule(tx: Tx, ended: Ended, evidence: Evidence, policy: Policy, explanation: Explanation) -> Ruling:
     classified = _classified(evidence, explanation, "rules")
     record(tx, "failure.classified", classified, project=ended.project, process=ended.id)
     suspects = _suspects(tx, ended, evidence, explanation)
     case = Case(
-        ended, explanation.category, classified["fingerprint"], evidence, policy, [file for file, _ in suspects]
+        ended,
+        explanation.category,
+        classified["fingerprint"],
+        evidence,
+        policy,
+        suspects=[file for file, _ in suspects],
+        opened=tx.run(history.ANY_OPENED, {"process": ended.id}).fetchone() is not None,
     )
     ruling, decisions = deciding.decide(tx, case)
-    record(
-        tx,
-        "retry.decided",
-        {
-            "category": explanation.category.value,
-            "rule": explanation.rule,
-            "evidence": explanation.evidence,
-            "decisions": decisions,
-            "delay": round(ruling.delay, 3),
-            "suspects": [name for _, name in suspects],
-            "reason": ruling.brake or (ruling.exclude.reason if ruling.exclude else None) or _rested(ruling),
-        },
-        project=ended.project,
-        process=ended.id,
-    )
+    said = {
+        "category": explanation.category.value,
+        "rule": explanation.rule,
+        "evidence": explanation.evidence,
+        "decisions": decisions,
+        "delay": round(ruling.delay, 3),
+        "suspects": [name for _, name in suspects],
+        "reason": ruling.brake or (ruling.exclude.reason if ruling.exclude else None) or _rested(ruling),
+    }
+    record(tx, "retry.decided", said, project=ended.project, process=ended.id)
     return ruling
 
 

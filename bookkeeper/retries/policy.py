@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OF_REQUEST: Final = "SELECT policy FROM requests WHERE id = :request"
 
+OF_PROCESS: Final = "SELECT r.policy FROM processes p JOIN requests r ON r.id = p.request_id WHERE p.id = :process"
+
 LONGEST: Final = 3600.0
 """Seconds: no back-off and no rest is longer."""
 
@@ -58,9 +60,13 @@ def policies_of(said: Mapping[str, Any] | None) -> dict[FailureCategory, RetryPo
 def policy_of(tx: Tx, request: int) -> Policy:
     """Return the policy of a request."""
     row = tx.run(OF_REQUEST, {"request": request}).fetchone()
-    said = json.loads(row[0]) if row and row[0] else {}
-    brake = said.get("brake", {})
-    return Policy(retry=policies_of(said), rules=tuple(said.get("rules", ())), **brake)
+    return read(row[0] if row else None)
+
+
+def read(text: str | None) -> Policy:
+    """Return the policy that a request keeps as JSON; the default where it says nothing."""
+    said = json.loads(text) if text else {}
+    return Policy(retry=policies_of(said), rules=tuple(said.get("rules", ())), **said.get("brake", {}))
 
 
 def _fields(policy: RetryPolicy) -> dict[str, Any]:

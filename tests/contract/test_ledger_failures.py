@@ -372,11 +372,26 @@ def test_one_node_does_not_stop_a_project_while_others_have_work(make: Make) -> 
     world = make(9, files_per_process=1, policy={"brake": {"node_failures": 0}})
     other = world.start(node="n2")
     other.take(1)
+    other.open()
     for _ in range(4):
         fail(world, CRASH, 1, node="n1")
     assert world.project_state()[0] == "open"
     other.roll_back(CRASH.message, evidence=CRASH)
     assert world.project_state()[0] == "paused"
+
+
+@pytest.mark.parametrize("policy", [None, {"brake": {"identical": 0}}])
+@pytest.mark.parametrize("step", ["analysis", "stage-inputs", "verification", "stage-executable", "output-storage"])
+def test_failures_before_a_file_was_opened_come_to_an_end(make: Make, step: str, policy: Any) -> None:
+    world = make(3, files_per_process=1, policy=policy)
+    for _ in range(60):
+        if world.project_state()[0] != "open" or len(world.files("parked")) == 3:
+            return
+        job = world.start()
+        job.take(1)
+        job.roll_back("it broke", evidence=Evidence(message="something odd", step=step))
+        ripen(world, 1e5)
+    raise AssertionError("it never ends")
 
 
 # -- the node ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import stat
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ class Target:
     def shown(self) -> str:
         """The address as it may be shown: ``mailto://…``; where it cannot be read, where it would come from."""
         try:
-            return _shown(self._address())
+            return _shown(self._address(), self.offered)
         except UsageError:
             return self.name
 
@@ -128,7 +128,7 @@ def targets(tables: Sequence[Notify], offered: Mapping[str, Notifier]) -> list[T
     seen: Counter[str] = Counter()
     found = []
     for one in tables:
-        source = one.url_env or (Path(one.url_file).name if one.url_file else _shown(one.url or "").partition(":")[0])
+        source = one.url_env or (Path(one.url_file).name if one.url_file else _shown(one.url or "", offered).partition(":")[0])
         seen[source] += 1
         found.append(Target(source if seen[source] == 1 else f"{source}#{seen[source]}", one, offered))
     return found
@@ -154,9 +154,10 @@ def _variable(name: str) -> str:
     return value
 
 
-def _shown(address: str) -> str:
+def _shown(address: str, offered: Collection[str] = ()) -> str:
+    """Return an address without its secrets. A word alone is the name of a plug-in's target, else perhaps a secret."""
     scheme = _SCHEME.fullmatch(address)
-    return f"{scheme[1]}://…" if scheme else "an address"
+    return f"{scheme[1]}://…" if scheme and ("://" in address or address in offered) else "an address"
 
 
 def _unknown(address: str) -> UsageError:
