@@ -179,9 +179,6 @@ def _explanation(answer: Any) -> Any:
     """Return a plug-in's answer as an `Explanation`. Raises `UsageError` where it is none."""
     from bookkeeper.failures import Explanation, FailureCategory
 
-    if isinstance(answer, Explanation):
-        return answer
-
     def said(name: str, otherwise: Any) -> Any:
         value = answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
         return otherwise if value is None else value
@@ -196,6 +193,12 @@ def _explanation(answer: Any) -> Any:
         rule=str(said("rule", "plugin")),
         evidence=str(said("evidence", "")),
         source=str(said("source", "none")),
-        confidence=float(said("confidence", 1.0)),
+        confidence=_confidence(said("confidence", 1.0)),
         remedy=str(said("remedy", "")),
     )
+
+
+def _confidence(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UsageError(f"bookkeeper_classify: the confidence must be a number from 0 to 1, not {value!r:.100}")
+    return float(value)

@@ -164,6 +164,7 @@ def test_addresses_come_from_variables_and_files(box: Postbox, tmp_path: Path, m
         (Notify(("ended",), url_file="nowhere"), "nowhere cannot be read: No such file"),
         (Notify(("ended",), url="hunter2://me:hunter2/x".replace("hunter2:", "nothing:")), "nothing://… is no address"),
         (Notify(("ended",), url="hunter 2"), "an address is no address"),
+        (Notify(("ended",), url="hunter2-and-nothing-else"), "an address is no address"),
         (Notify(("ended",), url="slack://hunter2"), "slack://… is no address"),
     ],
 )
@@ -172,6 +173,7 @@ def test_what_is_wrong_with_an_address_is_told_without_it(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     (target,) = targets([notify], {})
+    assert "hunter2" not in target.name + target.shown
     (problem,) = target.problems()
     assert said in problem and "hunter2" not in problem + caplog.text
     with pytest.raises(UsageError) as caught:

@@ -201,16 +201,41 @@ def test_one_that_hangs_delays_neither_others_nor_transactions_nor_the_end(log: 
     release.set()
 
 
-def test_plugin_that_calls_exit_ends_nothing_but_itself(log: Log) -> None:
-    class Leaving:
+class Wild(BaseException):
+    """What is no `Exception`."""
+
+
+class Mute(Exception):
+    """One that cannot say itself."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("raised", "problem"),
+    [
+        (SystemExit(3), "RuntimeError: it called sys.exit"),
+        (KeyboardInterrupt(), "RuntimeError: it raised KeyboardInterrupt"),
+        (Wild(), "RuntimeError: it raised Wild"),
+        (Mute(), "Mute: <Mute that cannot be shown: ValueError>"),
+        (OSError("caf\udce9.root"), "OSError: caf\\udce9.root"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_plugin_that_raises_odd_things_harms_nothing_but_itself(
+    log: Log, raised: BaseException, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Odd:
         @hookimpl
         def bookkeeper_event(self, event: Any) -> None:
-            raise SystemExit(3)
+            raise raised
 
-    lane = log.lane(Leaving())
+    lane = log.lane(Odd())
     log.record("x.one")
     settle(lane)
-    assert log.bodies("plugin.failed")[0]["problem"] == "RuntimeError: it called sys.exit"
+    assert log.bodies("plugin.failed")[0]["problem"] == problem
+    assert capsys.readouterr().err == ""
 
 
 # -- claims --------------------------------------------------------------------------------------------------------
@@ -326,6 +351,15 @@ def test_opinion_that_is_none_is_a_failure_of_the_plugin(log: Log) -> None:
     fail(log)
     settle(lane)
     assert "has no known category; allowed: transient_io, executor" in log.bodies("plugin.failed")[0]["problem"]
+
+
+@pytest.mark.parametrize("confidence", [float("nan"), float("inf"), 2, -1, "sure", True])
+def test_confidence_that_is_none_is_a_failure_of_the_plugin(log: Log, confidence: Any) -> None:
+    lane = log.lane(Doctor({"category": "executor", "confidence": confidence}))
+    fail(log)
+    settle(lane)
+    assert "must be a number from 0 to 1" in log.bodies("plugin.failed")[0]["problem"]
+    assert [body["by"] for body in log.bodies("failure.classified")] == ["rules"]
 
 
 def test_no_opinion_changes_nothing(log: Log) -> None:

@@ -128,7 +128,9 @@ def targets(tables: Sequence[Notify], offered: Mapping[str, Notifier]) -> list[T
     seen: Counter[str] = Counter()
     found = []
     for one in tables:
-        source = one.url_env or (Path(one.url_file).name if one.url_file else _shown(one.url or "", offered).partition(":")[0])
+        source = one.url_env or (
+            Path(one.url_file).name if one.url_file else _shown(one.url or "", offered).partition(":")[0]
+        )
         seen[source] += 1
         found.append(Target(source if seen[source] == 1 else f"{source}#{seen[source]}", one, offered))
     return found
