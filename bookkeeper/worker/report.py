@@ -161,8 +161,13 @@ def _parse(number: int, entry: Any, names: Mapping[str, int]) -> tuple[int, Said
     reason = entry.get("reason")
     if reason is not None and not isinstance(reason, str):
         raise _wrong(number, f"reason must be words, not {reason!r:.100}")
-    said = Said(Mark(state), entry.get("entries"), entry.get("bytes"), reason and reason[:1000], seconds)
-    return names[file], said
+    words = reason and _storable(reason[:1000])
+    return names[file], Said(Mark(state), entry.get("entries"), entry.get("bytes"), words, seconds)
+
+
+def _storable(text: str) -> str:
+    """Return a text that UTF-8 can hold: Python writes the bytes of a name that is no UTF-8 as halves of characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _later(number: int, file: str, before: Said | None, now: Said) -> Said:

@@ -34,6 +34,13 @@ def test_file_is_named_by_name_location_or_what_was_given(tmp_path: Path) -> Non
     assert said.torn == 0
 
 
+def test_reason_with_half_a_character_can_be_stored(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    path.write_text(r'{"file": "a.root", "state": "failed", "reason": "no caf\udce9.cfg"}' + "\n")
+    (said,) = report.read(path, delivered("a.root"), {}).said.values()
+    assert said.reason == r"no caf\udce9.cfg"
+
+
 @given(cut=st.integers(0, 200))
 def test_report_cut_anywhere_is_never_misread(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     """A prefix of a report says less, and nothing else."""
