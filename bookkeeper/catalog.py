@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from bookkeeper import sqlite
 from bookkeeper.errors import CatalogError, CatalogMissing, CatalogOutdated, CatalogTooNew, QueryError, UsageError
-from bookkeeper.sqlite import NOW, Tx, Writer
+from bookkeeper.sqlite import NOW, Tx, Writer, storable
 
 DEFAULT_URL: Final = "sqlite:///bookkeeper.db"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """What projects, datasets and outputs may be called."""
 
-__all__ = ["DEFAULT_URL", "NOW", "Database", "Tx", "check_name", "create", "open_existing", "upgrade"]
+__all__ = ["DEFAULT_URL", "NOW", "Database", "Tx", "check_name", "create", "open_existing", "storable", "upgrade"]
 
 
 def check_name(kind: str, name: str) -> str:

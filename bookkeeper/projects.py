@@ -16,6 +16,7 @@ from bookkeeper.errors import Conflict, NotFound, UsageError
 from bookkeeper.events import record
 from bookkeeper.ledger import parking, requests
 from bookkeeper.ledger.requests import Application, ProjectRow, Rules
+from bookkeeper.retries import refusal
 
 EXISTING: Final = """
 SELECT j.id, j.recovers, j.application_family, j.application_name, j.application_version, r.snapshot_id, d.name,
@@ -33,6 +34,9 @@ UPDATE requests SET max_attempts = :max_attempts, files_per_process = :files_per
 
 CHANGEABLE: Final = ("max_attempts", "files_per_process", "lease", "max_wall", "output_required", "policy")
 """The rules that a project may be given anew."""
+
+LONGEST_WAIT: Final = 30 * 86400.0
+"""Seconds for which files can be held back."""
 
 NOT_IN_SNAPSHOT: Final = "SELECT 1 FROM snapshot_files WHERE snapshot_id = :snapshot AND file_id = :file"
 
@@ -182,6 +186,8 @@ def check_rules(rules: Rules) -> None:
             raise UsageError(f"{field.name} must be greater than 0, not {value}")
     if (rules.partition_by is None) != (rules.partition_size is None):
         raise UsageError("partitions need a measure and a size", remedy="for example partition_by = { files = 5 }")
+    if rules.policy is not None and (problem := refusal(rules.policy)):
+        raise UsageError(f"the policy {problem}", remedy="see [retry] of the reference page of the spec")
     if rules.partition_by not in (None, "files", "bytes", "entries"):
         raise UsageError(f"partitions are measured in files, bytes or entries, not {rules.partition_by!r}")
 
@@ -279,8 +285,10 @@ def park(database: Database, name: str, files: Sequence[str], reason: str) -> in
 
 def hold_back(database: Database, name: str, files: Sequence[str], seconds: float, reason: str) -> int:
     """Deliver files not before some seconds from now; return how many of them waited for a process."""
-    if not seconds > 0:
-        raise UsageError(f"files are held back for some time, not {seconds} s")
+    if not 0 < seconds <= LONGEST_WAIT:
+        raise UsageError(
+            f"files are held back for some time, at most 30 days, not {seconds} s", remedy="park them instead"
+        )
     with database.transaction(durable=True) as tx:
         return parking.hold_back(tx, _find(tx, name), files, seconds, reason)
 

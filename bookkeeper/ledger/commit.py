@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bookkeeper.catalog import NOW, Tx
+from bookkeeper.catalog import NOW, Tx, storable
 from bookkeeper.ledger.giveback import charge, release
 from bookkeeper.ledger.guards import GuardFailed, fate, refuse, tell_complete, who
 from bookkeeper.ledger.outputs import outputs_of
@@ -124,7 +124,7 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
         _insert(tx, ended.id, ended.request, manifest.outputs, "committed")
     tx.run(REQUEST_TOTAL, {"request": ended.request, "count": consumed})
     tx.run(PROJECT_TOTAL, {"project": ended.project, "count": consumed})
-    if not manifest.outputs:
+    if consumed and not manifest.outputs:
         tell_complete(tx, ended.request, ended.project, ended.id)
     return outputs_of(tx, ended.id)
 
@@ -162,7 +162,7 @@ def _said(one: FileMark) -> dict[str, Any]:
         "mark": one.mark,
         "entries": one.entries,
         "bytes": one.bytes,
-        "reason": one.reason or "no reason given",
+        "reason": storable(one.reason or "no reason given"),
         "changed": one.changed,
     }
 

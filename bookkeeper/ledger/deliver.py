@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bookkeeper.catalog import NOW, Tx
+from bookkeeper.catalog import NOW, Tx, storable
 from bookkeeper.errors import NotAllowed, NotFound, UsageError
 from bookkeeper.ledger import choosing
 from bookkeeper.ledger.guards import ANY_OVERDUE, refuse, who
@@ -208,7 +208,12 @@ def _mark_all(tx: Tx, key: ProcessKey, marks: Sequence[FileMark], partitioned: b
         else:
             changed = tx.run(
                 CLOSED,
-                {**parameters, "mark": one.mark, "reason": one.reason or "no reason given", "changed": one.changed},
+                {
+                    **parameters,
+                    "mark": one.mark,
+                    "reason": storable(one.reason or "no reason given"),
+                    "changed": one.changed,
+                },
             ).rowcount
         if not changed:
             _why_unmarked(tx, key, one)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from bookkeeper.catalog import NOW, Tx
+from bookkeeper.catalog import NOW, Tx, storable
 from bookkeeper.errors import Fenced, UsageError
 from bookkeeper.events import record
 from bookkeeper.ledger.deliver import CLOSED, CONSUMED, OPENED
@@ -148,7 +148,7 @@ def roll_back(
     marks: Sequence[FileMark] = (),
 ) -> Fate:
     """Give everything back, as the judge rules; return what the process is now: rolled back, or committed earlier."""
-    row = tx.run(ROLL_BACK, {**who(key), "reason": reason or "no reason given"}).fetchone()
+    row = tx.run(ROLL_BACK, {**who(key), "reason": storable(reason) or "no reason given"}).fetchone()
     if row is None:
         became, _ = fate(tx, key)
         return became
@@ -160,7 +160,7 @@ def roll_back(
 
 def fence(tx: Tx, process: int, reason: str, judge: Judge = nobody_failed) -> bool:
     """Roll a process back from outside, whatever its job does; tell whether it was live. Charges nothing unless judged."""
-    row = tx.run(FENCE, {"id": process, "reason": reason}).fetchone()
+    row = tx.run(FENCE, {"id": process, "reason": storable(reason)}).fetchone()
     if row is None:
         return False
     ended = Ended(*row)
@@ -232,7 +232,7 @@ def charge(tx: Tx, ended: Ended, ruling: Ruling) -> None:
 
 def release(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
     """Let go of every row the process still holds: free ones go to the request's open project, tired ones are parked."""
-    rule = {"id": ended.id}
+    rule, reason = {"id": ended.id}, storable(reason)
     changed = tx.run(ANY_CHANGED, rule).fetchone()
     if changed is not None:
         if ended.partition is not None:
@@ -260,7 +260,7 @@ def release(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
 
 def _halt(tx: Tx, ended: Ended, ruling: Ruling) -> None:
     """Pause the project, let it rest, or exclude the node, as the ruling says."""
-    if ruling.brake and tx.run(PAUSE, {"project": ended.project, "reason": ruling.brake}).rowcount:
+    if ruling.brake and tx.run(PAUSE, {"project": ended.project, "reason": storable(ruling.brake)}).rowcount:
         body = {"reason": ruling.brake, "brake": True}
         record(tx, "project.paused", body, project=ended.project, process=ended.id)
     if ruling.rest:
@@ -283,7 +283,9 @@ def _last_words(tx: Tx, ended: Ended, marks: Sequence[FileMark]) -> None:
         elif one.mark is Mark.CONSUMED:
             tx.run(CONSUMED, {**parameters, "entries": one.entries, "bytes": one.bytes})
         elif one.mark in (Mark.SKIPPED, Mark.FAILED):
-            tx.run(CLOSED, {**parameters, "mark": one.mark, "reason": one.reason or "", "changed": one.changed})
+            tx.run(
+                CLOSED, {**parameters, "mark": one.mark, "reason": storable(one.reason or ""), "changed": one.changed}
+            )
         elif one.mark is not Mark.UNREAD:
             raise UsageError(f"{one.mark!r} is no mark")
 

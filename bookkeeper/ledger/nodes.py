@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from bookkeeper.catalog import NOW, Tx
+from bookkeeper.catalog import NOW, Tx, storable
 from bookkeeper.events import record
 
 EXCLUDE: Final = f"""
@@ -37,7 +37,7 @@ def exclude(
     process: int | None = None,
 ) -> float:
     """Give a node nothing for some seconds from now; return until when (epoch seconds). What it holds it may commit."""
-    asked = {"node": node, "seconds": seconds, "reason": reason, "by": by}
+    asked = {"node": storable(node), "seconds": seconds, "reason": storable(reason), "by": by}
     until, times = tx.run(EXCLUDE, asked).fetchone()
     body = {"node": node, "until": until, "reason": reason, "by": by, "times": times}
     record(tx, "node.excluded", body, project=project, process=process)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bookkeeper.catalog import NOW, Tx
+from bookkeeper.catalog import NOW, Tx, storable
 from bookkeeper.errors import NotAllowed, NotFound
 from bookkeeper.events import record
 from bookkeeper.ledger.guards import move_share, target_project
@@ -14,6 +14,12 @@ from bookkeeper.ledger.requests import ProjectRow
 HOLD_BACK: Final = f"""
 UPDATE ledger SET not_before = {NOW} + :seconds
  WHERE request_id = :request AND file_id = :file AND state = 'available'
+"""
+
+HOLD_BACK_PARTITION: Final = f"""
+UPDATE ledger SET not_before = {NOW} + :seconds
+ WHERE request_id = :request AND state = 'available'
+   AND file_id IN (SELECT k.file_id FROM ledger k WHERE k.request_id = :request AND k.partition_number = :partition)
 """
 
 ROW: Final = """
@@ -60,18 +66,21 @@ def park(tx: Tx, project: ProjectRow, names: Sequence[str], reason: str) -> int:
                 f"{name} is {verb} by process {row[3]}",
                 remedy="wait until it is given back" if row[1] == "held" else "`bookkeeper project reopen` frees it",
             )
-        tx.run(PARK, {"request": project.request, "file": row[0], "reason": reason})
+        tx.run(PARK, {"request": project.request, "file": row[0], "reason": storable(reason)})
         record(tx, "file.parked", {"reason": reason}, project=row[2], file=row[0])
     return len(names)
 
 
 def hold_back(tx: Tx, project: ProjectRow, names: Sequence[str], seconds: float, reason: str) -> int:
-    """Deliver files not before some seconds from now; return how many waited for a process."""
+    """Deliver files not before some seconds from now; return how many waited for a process.
+
+    A file of a partition holds back its whole partition.
+    """
     held_back = 0
     for name in names:
         row = _row(tx, project, name)
-        asked = {"request": project.request, "file": row[0], "seconds": seconds}
-        if tx.run(HOLD_BACK, asked).rowcount:
+        asked = {"request": project.request, "file": row[0], "partition": row[4], "seconds": seconds}
+        if tx.run(HOLD_BACK if row[4] is None else HOLD_BACK_PARTITION, asked).rowcount:
             held_back += 1
             record(tx, "file.held_back", {"seconds": seconds, "reason": reason}, project=row[2], file=row[0])
     return held_back

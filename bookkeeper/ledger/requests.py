@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from bookkeeper.catalog import NOW, Tx
+from bookkeeper.catalog import NOW, Tx, storable
 from bookkeeper.errors import NotAllowed, NotFound
 from bookkeeper.events import record
 from bookkeeper.ledger.giveback import fence
@@ -65,7 +65,7 @@ UPDATE projects SET state = 'open', reason = NULL, resumed_at = {NOW}, rests = 0
 """
 
 TRY_AGAIN: Final = """
-UPDATE ledger SET setbacks = 0, setbacks_alone = 0, not_before = 0 WHERE project_id = :project AND state = 'available' AND setbacks > 0
+UPDATE ledger SET setbacks = 0, setbacks_alone = 0 WHERE project_id = :project AND state = 'available' AND setbacks > 0
 """
 
 END: Final = f"""
@@ -81,6 +81,10 @@ SELECT r.files - r.committed
        - (SELECT count(*) FROM projects j JOIN ledger l ON l.project_id = j.id
            WHERE j.request_id = r.id AND l.state = 'parked')
   FROM requests r WHERE r.id = :request
+"""
+
+WAIT_NO_MORE: Final = """
+UPDATE ledger SET not_before = 0 WHERE project_id = :project AND state = 'available' AND not_before > 0
 """
 
 RECOVERY: Final = f"""
@@ -203,7 +207,7 @@ def _partitioned(tx: Tx, request: int, project: int, snapshot: int, rules: Rules
 
 def pause(tx: Tx, project: ProjectRow, reason: str) -> None:
     """Stop starts and deliveries; what runs may commit. Raises `NotAllowed` where the project has ended."""
-    if tx.run(PAUSE, {"project": project.id, "reason": reason}).rowcount == 0:
+    if tx.run(PAUSE, {"project": project.id, "reason": storable(reason)}).rowcount == 0:
         raise NotAllowed(f"project {project.name} has ended: it cannot be paused")
     record(tx, "project.paused", {"reason": reason}, project=project.id)
 
@@ -215,6 +219,7 @@ def resume(tx: Tx, project: ProjectRow) -> bool:
     """
     if tx.run(RESUME, {"project": project.id}).rowcount:
         tx.run(TRY_AGAIN, {"project": project.id})
+        tx.run(WAIT_NO_MORE, {"project": project.id})
         record(tx, "project.resumed", {}, project=project.id)
         return True
     if project.state == "ended":

@@ -18,7 +18,7 @@ that a node is bad     the node is excluded for a while: different files failed 
 """
 
 from bookkeeper.retries.judging import Judge, judge, judge_of, nobody_failed, reclassified
-from bookkeeper.retries.policy import Policy, policies_of
+from bookkeeper.retries.policy import Policy, policies_of, refusal
 from bookkeeper.retries.ruling import Ended, Exclusion, Ruling
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "nobody_failed",
     "policies_of",
     "reclassified",
+    "refusal",
 ]

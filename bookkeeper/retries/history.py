@@ -55,11 +55,10 @@ SELECT 1 FROM processes
 TRUSTED_AGAIN: Final = "SELECT until FROM excluded_nodes WHERE node = :node"
 
 ON_NODE: Final = """
-SELECT p.id, p.ended_at,
-       (SELECT e.body ->> 'category' FROM events e
-         WHERE e.process_id = p.id AND e.kind = 'failure.classified' ORDER BY e.id DESC LIMIT 1),
-       p.state
+SELECT p.id, p.ended_at, e.body ->> 'category', e.body ->> 'step', p.state,
+       EXISTS (SELECT 1 FROM deliveries d WHERE d.process_id = p.id AND d.opened_at IS NOT NULL)
   FROM processes p
+  LEFT JOIN events e ON e.id = (SELECT max(x.id) FROM events x WHERE x.process_id = p.id AND x.kind = 'failure.classified')
  WHERE p.request_id = :request AND p.node = :node AND p.ended_at > :since
  ORDER BY p.ended_at DESC, p.id DESC LIMIT :limit
 """
@@ -183,11 +182,11 @@ def run_on_node(tx: Tx, ended: Ended, since: float, limit: int) -> list[Failed]:
     asked = {"request": ended.request, "node": ended.node, "since": begin, "limit": 3 * limit}
     rows = tx.run(ON_NODE, asked).fetchall()
     run = []
-    for process, ended_at, category, state in rows:
+    for process, ended_at, category, step, state, opened in rows:
         if state in ("committed", "revoking", "revoked"):
             break
         if category is not None:
-            run.append(Failed(process, ended.node, category, "", None, ended_at))
+            run.append(Failed(process, ended.node, category, "", step, ended_at, opened=bool(opened)))
     return run[:limit]
 
 

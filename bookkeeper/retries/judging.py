@@ -38,12 +38,11 @@ def judge_of(database: Database, process: int, evidence: Evidence) -> Judge:
 
 
 def judge() -> Judge:
-    """Return the judge of a process of which nothing is known but the reason it ended by."""
+    """Return the judge of a process of which nothing is known but the reason it ended by, which is one of ours."""
 
     def ruling(tx: Tx, ended: Ended) -> Ruling:
         evidence = Evidence(message=str(tx.run(REASON, {"process": ended.id}).fetchone()[0]))
-        policy = policy_of(tx, ended.request)
-        return _judge(evidence, policy, explain(evidence, policy.explaining()))(tx, ended)
+        return _judge(evidence, policy_of(tx, ended.request), explain(evidence))(tx, ended)
 
     return ruling
 

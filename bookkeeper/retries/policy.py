@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.catalog import Tx
+from bookkeeper.errors import BookkeeperError
 from bookkeeper.failures import DEFAULT_RETRY_POLICIES, FailureCategory, RetryPolicy
 
 if TYPE_CHECKING:
@@ -40,21 +41,53 @@ class Policy:
         return min(LONGEST, self.retry[category].delay(min(retry, 64)))
 
     def explaining(self) -> Rules | None:
-        """Return the rules to explain failures by; None where the request has none of its own."""
-        if not self.rules:
-            return None
+        """Return the rules to explain failures by; None where the request has none of its own, or they are no rules."""
         from bookkeeper.failures import Rules
 
-        return Rules.from_list([dict(rule) for rule in self.rules])
+        try:
+            return Rules.from_list([dict(rule) for rule in self.rules]) if self.rules else None
+        except (BookkeeperError, TypeError, ValueError):
+            return None
 
 
 def policies_of(said: Mapping[str, Any] | None) -> dict[FailureCategory, RetryPolicy]:
     """Return the retry policy of every category: the defaults, but for what ``said["retry"]`` says."""
     given = (said or {}).get("retry", {})
     return {
-        category: RetryPolicy(**{**_fields(default), **given.get(category.value, {})})
+        category: replace(default, **given.get(category.value, {}))
         for category, default in DEFAULT_RETRY_POLICIES.items()
     }
+
+
+def refusal(said: Any) -> str | None:
+    """Return what is wrong with a policy, in words; None where nothing is."""
+    if not isinstance(said, Mapping) or said.keys() - {"retry", "brake", "rules"}:
+        return 'is a mapping with the keys "retry", "brake" and "rules"'
+    retry, brake, rules = said.get("retry", {}), said.get("brake", {}), said.get("rules", [])
+    if not isinstance(retry, Mapping) or retry.keys() - set(FailureCategory):
+        return f"has retries by category: {', '.join(FailureCategory)}"
+    if not all(isinstance(one, Mapping) and _fits(one, RETRY) for one in retry.values()):
+        return f"says of a category nothing but {', '.join(RETRY)}, each a number of 0 or more"
+    if not isinstance(brake, Mapping) or not _fits(brake, BRAKE):
+        return f"says of the brake nothing but {', '.join(BRAKE)}, each a number of 0 or more"
+    if not isinstance(rules, list | tuple) or (rules and Policy(rules=tuple(rules)).explaining() is None):
+        return "has rules that are none"
+    return None
+
+
+RETRY: Final = {"max_retries": int, "base_delay": float, "backoff_factor": float, "jitter": bool}
+BRAKE: Final = {"identical": int, "node_failures": int, "exclude": float}
+"""What may be said, and as what; all that are numbers are 0 or more, and finite."""
+
+
+def _fits(said: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
+    return all(key in kinds and _is(value, kinds[key]) for key, value in said.items())
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, int if kind is int else int | float) and 0 <= value < 1e9
 
 
 def policy_of(tx: Tx, request: int) -> Policy:
@@ -64,15 +97,8 @@ def policy_of(tx: Tx, request: int) -> Policy:
 
 
 def read(text: str | None) -> Policy:
-    """Return the policy that a request keeps as JSON; the default where it says nothing."""
+    """Return the policy that a request keeps as JSON; the default where it says nothing that this version understands."""
     said = json.loads(text) if text else {}
+    if refusal(said) is not None:
+        return Policy()
     return Policy(retry=policies_of(said), rules=tuple(said.get("rules", ())), **said.get("brake", {}))
-
-
-def _fields(policy: RetryPolicy) -> dict[str, Any]:
-    return {
-        "max_retries": policy.max_retries,
-        "base_delay": policy.base_delay,
-        "backoff_factor": policy.backoff_factor,
-        "jitter": policy.jitter,
-    }

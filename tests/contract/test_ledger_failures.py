@@ -12,7 +12,7 @@ from bookkeeper import nodes
 from bookkeeper.errors import Fenced, NodeExcluded, Paused, UsageError
 from bookkeeper.failures import Evidence, explain_failure
 from bookkeeper.ledger.door import bury
-from bookkeeper.protocol import Status
+from bookkeeper.protocol import EventRecord, Status
 from bookkeeper.retries import reclassified
 from ledgers import Job, World, sound
 
@@ -557,3 +557,66 @@ def test_who_committed_before_it_died_is_not_buried(world: World) -> None:
     job.commit()
     assert not bury(world.database, job.key.id, "its worker ended without a word: killed by signal 9 (SIGKILL)")
     assert world.state(job) == "committed"
+
+
+@pytest.mark.parametrize("said", ["caf\udce9.root: no such file", "a null \x00 in it", "\x1b[31mred", "ж" * 5000])
+def test_what_a_job_says_in_odd_characters_is_kept(world: World, said: str) -> None:
+    for _ in range(2):
+        job = world.start()
+        job.take()
+        job.open()
+        job.roll_back(said, evidence=Evidence(message=said, stderr=said, exceptions=(("OSError", said),)))
+        ripen(world, 1e5)
+    assert world.value("SELECT count(*) FROM failures") == 2
+
+
+def test_numbers_that_are_none_do_not_spoil_the_record(world: World) -> None:
+    job = world.start()
+    world.ledger.record(job.key, [EventRecord("perf.recorded", {"wall_s": float("nan"), "files": [float("inf"), 1.5]})])
+    assert world.value("SELECT body FROM events WHERE kind = 'perf.recorded'") == '{"wall_s":null,"files":[null,1.5]}'
+    assert world.column("SELECT wall_s FROM performance") == [None]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"brake": 3},
+        {"brake": {"identical": "many"}},
+        {"retry": {"transient": {}}},
+        {"retry": {"executor": {"max_retries": -1}}},
+        {"retry": {"executor": {"delay": 1}}},
+        {"rules": [{"id": "x"}]},
+        {"rule": []},
+        [],
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(make: Make, policy: Any) -> None:
+    with pytest.raises(UsageError, match="the policy"):
+        make(2, policy=policy)
+
+
+def test_a_policy_of_another_version_is_passed_over(world: World) -> None:
+    world.change("""UPDATE requests SET policy = '{"brake": {"identical": "many"}, "mood": 7}'""")
+    fail(world, UNKNOWN)
+    assert world.attempts("f000") == (1, 0)
+
+
+def test_a_node_that_cannot_store_outputs_is_excluded_though_it_gets_the_same_files_again(make: Make) -> None:
+    world = make(9, files_per_process=2)
+    denied = Evidence(message="out/: permission denied", step="output-storage")
+    world.start(node="good").take(2)
+    for _ in range(3):
+        fail(world, denied, 2, node="bad")
+    assert [one["node"] for one in nodes.excluded(world.database)] == ["bad"]
+
+
+def test_a_file_of_a_partition_holds_back_its_partition_and_no_other(make: Make) -> None:
+    from bookkeeper import projects
+
+    world = make(4, partition_by={"files": 2})
+    assert projects.hold_back(world.database, "p", ["f000"], 100, "its server reboots") == 1
+    assert world.start().take() == ["f002", "f003"]
+    assert world.catalog.project("p").resume() is False
+    world.catalog.project("p").pause("lunch")
+    world.catalog.project("p").resume()
+    assert world.start().take() == ["f000", "f001"]
