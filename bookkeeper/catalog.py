@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bookkeeper import sqlite
 from bookkeeper.errors import CatalogError, CatalogMissing, CatalogOutdated, CatalogTooNew, QueryError, UsageError
-from bookkeeper.sqlite import NOW, Tx, Writer, storable
+from bookkeeper.sqlite import NOW, Tx, Writer
 
 DEFAULT_URL: Final = "sqlite:///bookkeeper.db"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -32,6 +32,13 @@ def check_name(kind: str, name: str) -> str:
             remedy="use letters, digits and _ . + -, beginning with a letter or digit, at most 200",
         )
     return name
+
+
+def storable(text: str) -> str:
+    """Return a text as a database takes it: what is no character (a byte of a file name, say) becomes ``\\udce9``."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Database:

@@ -108,13 +108,6 @@ def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
     return CatalogError(f"{path}: {error}")
 
 
-def storable(text: str) -> str:
-    """Return a text as a database takes it: what is no character (a byte of a file name, say) becomes ``\\udce9``."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 class Tx:
     """A write transaction: what every move of the kernel gets as its first argument.
 

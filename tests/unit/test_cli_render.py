@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import pty
 import re
@@ -82,6 +83,14 @@ def test_errors_are_coloured_on_a_terminal(here: Path) -> None:
 def test_names_cannot_drive_the_terminal(here: Path) -> None:
     assert "\x1b]0;" not in on_a_terminal("sql", "SELECT char(27) || ']0;owned' || char(7) AS a")
     assert "[bold]x[/bold]" in on_a_terminal("sql", "SELECT '[bold]x[/bold]' AS a")
+
+
+def test_what_drives_a_terminal_is_written_out_also_in_json(here: Path) -> None:
+    query = "SELECT char(155) || '2J' || char(0x202e) || 'gnp' AS a"
+    assert r"\x9b2J\u202egnp" in on_a_terminal("sql", query)
+    shown = on_a_terminal("sql", query, "--json")
+    assert "\x9b" not in shown and "\u202e" not in shown
+    assert json.loads(shown) == [{"a": "\x9b2J\u202egnp"}]
 
 
 def test_help_on_a_terminal(here: Path) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rich.console import Console
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What drives a terminal: control characters, and those that turn the direction of writing (Unicode, UAX #9)."""
 
 
 def prepare_streams() -> None:
@@ -52,8 +53,13 @@ def console(*, errors: bool = False) -> Console:
 
 
 def visible(text: str) -> str:
-    """Return a text whose control characters (which could drive a terminal) are written out."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Return a text whose control characters are written out."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def visible_json(text: str) -> str:
+    """Return JSON that says the same, whose control characters are written out."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def line(text: str = "") -> None:

@@ -8,6 +8,7 @@ import time
 from typing import Any, Final
 
 from bookkeeper import durations
+from bookkeeper_cli.render.streams import visible_json
 
 _STYLES: Final = {
     "open": "cyan",
@@ -97,7 +98,7 @@ def plain(value: Any) -> str:
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """Return JSON; bytes become hexadecimal, what JSON has no number for becomes null."""
-    return json.dumps(_sayable(value), ensure_ascii=False, allow_nan=False, indent=indent)
+    return visible_json(json.dumps(_sayable(value), ensure_ascii=False, allow_nan=False, indent=indent))
 
 
 def _sayable(value: Any) -> Any:
