@@ -58,8 +58,9 @@ class SqlLedger:
         with self._database.transaction() as tx:
             lease = giveback.heartbeat(tx, key)
         if lease is None:
+            judge = retries.judge()
             with self._database.transaction(durable=True) as tx:
-                giveback.expire(tx, key.id, retries.judge())
+                giveback.expire(tx, key.id, judge)
             with self._database.transaction() as tx:
                 guards.refuse(tx, key, "renew its lease")
         return lease
@@ -172,10 +173,12 @@ def sweep(database: Database, *, grace: bool = True) -> int:
         return 0
     with database.transaction() as tx:
         doomed = giveback.overdue(tx, grace=grace)
-    expired = 0
+    if not doomed:
+        return 0
+    expired, judge = 0, retries.judge()
     for process in doomed:
         with database.transaction(durable=True) as tx:
-            expired += giveback.expire(tx, process, retries.judge())
+            expired += giveback.expire(tx, process, judge)
     return expired
 
 

@@ -22,6 +22,9 @@ SELECT e.body, e.project_id FROM events e
  WHERE e.process_id = :process AND e.kind = 'failure.classified' ORDER BY e.id DESC LIMIT 1
 """
 
+EXPIRED: Final = ("lease expired", "max_wall passed")
+"""How a process ends whose time ran out (`bookkeeper.ledger.giveback.EXPIRE`)."""
+
 REASON: Final = "SELECT reason FROM processes WHERE id = :process"
 
 
@@ -38,11 +41,12 @@ def judge_of(database: Database, process: int, evidence: Evidence) -> Judge:
 
 
 def judge() -> Judge:
-    """Return the judge of a process of which nothing is known but the reason it ended by, which is one of ours."""
+    """Return the judge of a process of which nothing is known but that its time ran out."""
+    explained = {reason: explain(Evidence(message=reason)) for reason in EXPIRED}  # before any transaction
 
     def ruling(tx: Tx, ended: Ended) -> Ruling:
         evidence = Evidence(message=str(tx.run(REASON, {"process": ended.id}).fetchone()[0]))
-        return _judge(evidence, policy_of(tx, ended.request), explain(evidence))(tx, ended)
+        return _judge(evidence, policy_of(tx, ended.request), explained[evidence.message])(tx, ended)
 
     return ruling
 
