@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,3 +212,12 @@ def test_the_logs_of_others_go_on(caplog: pytest.LogCaptureFixture, box: Postbox
     Target("t", Notify(("ended",), url=box.url)).send("a", "b")
     logging.getLogger("apprise").warning("somebody else's word")
     assert caplog.messages == ["somebody else's word"]
+
+
+def test_every_logger_below_apprise_is_silenced(box: Postbox) -> None:
+    """A filter of a logger does not hold for those below it: each has to be known."""
+    Target("t", Notify(("ended",), url=box.url)).send("a", "b")
+    roots = ("apprise", "requests", "urllib3")
+    loaded = [name for name in logging.root.manager.loggerDict if name.startswith(tuple(f"{root}." for root in roots))]
+    talking = {name for name in loaded if "log" in vars(sys.modules.get(name, logging))}
+    assert talking and not [name for name in talking if not logging.getLogger(name).filters]

@@ -32,7 +32,12 @@ SECONDS: Final = 30.0
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:://.*)?", re.DOTALL)
 _STATUS: Final = re.compile(r"\berror=(\d{3})\b")
-_LOUD: Final = ("apprise", "urllib3.connectionpool", "urllib3.util.retry", "requests")
+_LOUD: Final = (
+    "apprise",
+    "requests",
+    *(f"urllib3.{name}" for name in ("connection", "connectionpool", "poolmanager", "response", "util.retry")),
+)
+"""Loggers that tell addresses. A filter holds for its own logger only, not for those below."""
 
 
 class NotSent(BookkeeperError):
