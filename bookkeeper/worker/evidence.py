@@ -8,6 +8,7 @@ from typing import Final
 
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.failures.evidence import Evidence
+from bookkeeper.failures.redaction import redacted, without_secrets
 from bookkeeper.worker.payload import Ended
 from bookkeeper.worker.watch import Interrupted
 from bookkeeper_schema.states import Step
@@ -23,15 +24,17 @@ class CommandFailed(BookkeeperError):
 def evidence_of(error: Exception, step: Step | None, ended: Ended | None, logs: Sequence[Path]) -> Evidence:
     """Return the evidence in what ended a process. ``logs`` are the files of standard output and standard error.
 
-    What a command says after it was told to stop is no evidence: it is the consequence.
+    What a command says after it was told to stop is no evidence: it is the consequence. Secrets that can be told by how
+    they look are left out.
     """
     if isinstance(error, Interrupted):
         return Evidence(message=str(error), signal=error.number, step=step)
     if ended is None or step not in COMMANDS:
-        return Evidence.of(error, message=message_of(error), step=step).shortened()
+        return without_secrets(Evidence.of(error, message=message_of(error), step=step).shortened())
     thrown = None if isinstance(error, CommandFailed) else error
     ending = {"exit_code": ended.code} if ended.code >= 0 else {"signal": -ended.code}
-    return Evidence.of(thrown, printed(logs), message=message_of(error), step=step, **ending).shortened()
+    said = Evidence.of(thrown, printed(logs), message=message_of(error), step=step, **ending)
+    return without_secrets(said.shortened())
 
 
 def printed(logs: Sequence[Path]) -> str:
@@ -47,5 +50,5 @@ def printed(logs: Sequence[Path]) -> str:
 
 
 def message_of(error: Exception) -> str:
-    """Return what is said of it in one line; of the system's errors, with the file and without the number."""
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    """Return what is said of it in one line, without secrets; of the system's errors, with the file and not the number."""
+    return redacted(f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -99,6 +100,20 @@ def test_failure_is_told_in_words_and_charged(bench: Bench) -> None:
 def test_failure_without_a_word_on_standard_error_quotes_standard_output(bench: Bench) -> None:
     outcome = bench.work("sh", "-c", "echo Fatal: no such tree; exit 3")
     assert outcome.reason == "exit code 3: Fatal: no such tree"
+
+
+def test_secrets_that_a_command_prints_stay_in_its_log(bench: Bench) -> None:
+    token = "c2VjcmV0c2VjcmV0"
+    text = f"import sys; sys.exit('> Authorization: Bearer {token}\\nroot://eos//f?authz={token}: permission denied')"
+    outcome = bench.work(*bench.script(text))
+    assert "authz=[hidden]" in outcome.reason
+    with contextlib.suppress(PermissionError), bench.project.start_process() as process:
+        process.next_files()
+        raise PermissionError(f"https://me:{token}@host/f is not to be read")
+    assert "https://[hidden]@host" in bench.one("SELECT reason FROM processes WHERE id = 2")
+    told = bench.catalog.sql("SELECT body FROM events") + bench.catalog.sql("SELECT reason FROM processes")
+    assert token not in repr(told)
+    assert token in logs.read(bench.catalog.database, 1).stderr
 
 
 def test_death_by_signal_is_told_in_words(bench: Bench) -> None:
