@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from bookkeeper import failures
 from bookkeeper.catalog import Database, Tx
 from bookkeeper.errors import NotFound
 from bookkeeper.events import record
-from bookkeeper.failures import Evidence, Explanation, FailureCategory, explain, normalise
+from bookkeeper.failures import Evidence, FailureCategory
 from bookkeeper.retries import deciding, history
 from bookkeeper.retries.deciding import Case
 from bookkeeper.retries.policy import OF_PROCESS, Policy, policy_of, read
@@ -37,12 +38,12 @@ def judge_of(database: Database, process: int, evidence: Evidence) -> Judge:
     """Return the judge of a process that left this evidence. Explains it at once: no transaction waits for that."""
     row = database.one(OF_PROCESS, {"process": process})
     policy = read(row["policy"] if row else None)
-    return _judge(evidence.shortened(), policy, explain(evidence, policy.explaining()))
+    return _judge(evidence.shortened(), policy, failures.explain(evidence, policy.explaining()))
 
 
 def judge() -> Judge:
     """Return the judge of a process of which nothing is known but that its time ran out."""
-    explained = {reason: explain(Evidence(message=reason)) for reason in EXPIRED}  # before any transaction
+    explained = {reason: failures.explain(Evidence(message=reason)) for reason in EXPIRED}  # before any transaction
 
     def ruling(tx: Tx, ended: Ended) -> Ruling:
         evidence = Evidence(message=str(tx.run(REASON, {"process": ended.id}).fetchone()[0]))
@@ -51,7 +52,7 @@ def judge() -> Judge:
     return ruling
 
 
-def _judge(evidence: Evidence, policy: Policy, explanation: Explanation) -> Judge:
+def _judge(evidence: Evidence, policy: Policy, explanation: failures.Explanation) -> Judge:
     def ruling(tx: Tx, ended: Ended) -> Ruling:
         if ended.delivered == 0 and evidence.step is None:
             return nobody_failed(tx, ended)  # it found nothing to do
@@ -60,7 +61,7 @@ def _judge(evidence: Evidence, policy: Policy, explanation: Explanation) -> Judg
     return ruling
 
 
-def _rule(tx: Tx, ended: Ended, evidence: Evidence, policy: Policy, explanation: Explanation) -> Ruling:
+def _rule(tx: Tx, ended: Ended, evidence: Evidence, policy: Policy, explanation: failures.Explanation) -> Ruling:
     classified = _classified(evidence, explanation, "rules")
     record(tx, "failure.classified", classified, project=ended.project, process=ended.id)
     suspects = _suspects(tx, ended, evidence, explanation)
@@ -91,7 +92,7 @@ def _rested(ruling: Ruling) -> str | None:
     return ruling.rest[1] if ruling.rest else None
 
 
-def _suspects(tx: Tx, ended: Ended, evidence: Evidence, explanation: Explanation) -> list[tuple[int, str]]:
+def _suspects(tx: Tx, ended: Ended, evidence: Evidence, explanation: failures.Explanation) -> list[tuple[int, str]]:
     """Return the one file that a failure calls corrupted; none where it names none, or several."""
     if explanation.category is not FailureCategory.CORRUPTED_INPUT or ended.partition is not None:
         return []
@@ -108,7 +109,7 @@ def _suspects(tx: Tx, ended: Ended, evidence: Evidence, explanation: Explanation
     return []
 
 
-def _classified(evidence: Evidence, explanation: Explanation, by: str) -> dict[str, Any]:
+def _classified(evidence: Evidence, explanation: failures.Explanation, by: str) -> dict[str, Any]:
     kept = evidence.shortened()
     return {
         "category": explanation.category.value,
@@ -117,13 +118,13 @@ def _classified(evidence: Evidence, explanation: Explanation, by: str) -> dict[s
         "evidence": explanation.evidence,
         "source": explanation.source,
         "remedy": explanation.remedy,
-        "fingerprint": normalise(kept.message or explanation.evidence),
+        "fingerprint": failures.normalise(kept.message or explanation.evidence),
         "by": by,
         **kept.as_dict(),
     }
 
 
-def reclassified(tx: Tx, process: int, explanation: Explanation, by: str) -> None:
+def reclassified(tx: Tx, process: int, explanation: failures.Explanation, by: str) -> None:
     """Append another explanation of a failed process: the newest one counts. Decisions taken stand.
 
     ``by`` is ``reclassify`` or ``plugin:NAME``. Raises `NotFound` for a process that has no failure.
