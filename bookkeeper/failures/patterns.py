@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 SHORTEST: Final = 3
 """Characters that a text must have to be worth looking for."""
@@ -153,3 +153,63 @@ def _end_of_quantifier(pattern: str, position: int) -> int:
     while pattern[position : position + 1] in ("?", "*", "+") and position < len(pattern):
         position += 1
     return position
+
+
+def may_take_for_ever(regex: re.Pattern[str]) -> bool:
+    """Tell whether a pattern repeats without end what may itself be repeated without end, as ``(a+)+`` does.
+
+    On a text that does not match, such a pattern tries every way to divide it. Something that must stand between the
+    repetitions, as the blank in ``(?:\\w+ )+``, prevents that.
+    """
+    from re import _parser  # the only way to see what a pattern is made of
+
+    return _repeats_itself(_parser.parse(regex.pattern, regex.flags), _parser.MAXREPEAT)
+
+
+def _repeats_itself(items: Any, endless: Any) -> bool:
+    for operation, argument in items:
+        inner = _parts(operation, argument)
+        if str(operation) in ("MAX_REPEAT", "MIN_REPEAT") and argument[1] == endless:
+            body = _unwrapped(argument[2])
+            free = [one for one in body if str(one[0]) in ("MAX_REPEAT", "MIN_REPEAT") and one[1][1] == endless]
+            fixed = [one for one in body if str(one[0]) not in ("MAX_REPEAT", "MIN_REPEAT") or one[1][1] != endless]
+            if free and not any(_width(one) for one in fixed):
+                return True
+        if any(_repeats_itself(part, endless) for part in inner):
+            return True
+    return False
+
+
+def _parts(operation: Any, argument: Any) -> list[Any]:
+    """Return the patterns that a piece of a pattern is made of."""
+    name = str(operation)
+    if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+        return [argument[2]]
+    if name == "SUBPATTERN":
+        return [argument[-1]]
+    if name == "BRANCH":
+        return list(argument[1])
+    if name in ("ASSERT", "ASSERT_NOT"):
+        return [argument[1]]
+    return [argument] if name == "ATOMIC_GROUP" else []
+
+
+def _unwrapped(items: Any) -> list[Any]:
+    """Return the pieces of a pattern, those of a group that is all of it instead of the group."""
+    found = list(items)
+    while len(found) == 1 and str(found[0][0]) == "SUBPATTERN":
+        found = list(found[0][1][-1])
+    return found
+
+
+def _width(item: Any) -> int:
+    """Return how many characters a piece of a pattern matches at least."""
+    operation, argument = item
+    name = str(operation)
+    if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+        return int(argument[0]) * sum(_width(one) for one in argument[2])
+    if name == "SUBPATTERN":
+        return sum(_width(one) for one in argument[-1])
+    if name == "BRANCH":
+        return min((sum(_width(one) for one in part) for part in argument[1]), default=0)
+    return 1 if name in ("LITERAL", "NOT_LITERAL", "IN", "ANY", "GROUPREF") else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.errors import SpecError
 from bookkeeper.failures.categories import FailureCategory
-from bookkeeper.failures.patterns import Pattern
+from bookkeeper.failures.patterns import Pattern, may_take_for_ever
 from bookkeeper.failures.rules import Role, Rule
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ def _check(patterns: tuple[Pattern, ...]) -> None:
             raise ValueError(f"is no regular expression: {pattern.source!r:.80}: {error}") from error
         if empty:
             raise ValueError(f"matches every line: {pattern.source!r:.80}")
+        if may_take_for_ever(pattern.regex):
+            raise ValueError(f"repeats a repetition, which may take for ever: {pattern.source!r:.80}")
 
 
 def _states(value: object) -> tuple[Pattern, ...]:

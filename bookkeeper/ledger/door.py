@@ -9,6 +9,7 @@ from bookkeeper import events, retries
 from bookkeeper.catalog import Database
 from bookkeeper.errors import RolledBack
 from bookkeeper.failures.evidence import Evidence
+from bookkeeper.failures.redaction import redacted, without_secrets
 from bookkeeper.ledger import commit, deliver, giveback, guards, outputs, start
 from bookkeeper.protocol import (
     Delivered,
@@ -93,9 +94,11 @@ class SqlLedger:
         evidence: Evidence | None = None,
     ) -> Fate:
         """See `Ledger.roll_back`."""
+        reason = redacted(reason)
         judge: retries.Judge = retries.nobody_failed
         if counted:
-            judge = retries.judge_of(self._database, key.id, evidence or Evidence(message=reason, step=step))
+            known = without_secrets((evidence or Evidence(message=reason, step=step)).shortened())
+            judge = retries.judge_of(self._database, key.id, known)
         with self._database.transaction(durable=True) as tx:
             return giveback.roll_back(tx, key, reason, judge=judge, marks=marks)
 

@@ -53,7 +53,7 @@ SELECT id, lease_until < {NOW}, graced FROM processes
  WHERE state IN ('active', 'staged') AND (lease_until < {NOW} OR wall_until < {NOW})
 """
 
-COUNT_LIVE: Final = "SELECT count(*) FROM processes WHERE state IN ('active', 'staged')"
+COUNT_LIVE: Final = "SELECT count(*) FROM processes WHERE lease_until > 0 AND state IN ('active', 'staged')"
 
 GRACE: Final = f"""
 UPDATE processes SET lease_until = {NOW} + lease, graced = true WHERE state IN ('active', 'staged') AND NOT graced

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.errors import BookkeeperError, Fenced, RolledBack, StorageError
 from bookkeeper.failures.evidence import Evidence
-from bookkeeper.failures.redaction import redacted, without_secrets
 from bookkeeper.process.files import DeliveredFile, refuse_undecided
 from bookkeeper.process.heart import Heart
 from bookkeeper.process.outputs import Expect, entries_consumed, entries_of, name_of, prove
@@ -321,9 +320,9 @@ class Process:
     def _give_up(self, error: BaseException) -> None:
         """Roll back on the way out; the exception that led here is the one to tell."""
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
-        reason = "interrupted" if interrupted else redacted(f"{type(error).__name__}: {error}"[:1000])
+        reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"[:1000]
         with contextlib.suppress(BookkeeperError):
-            self.roll_back(reason, counted=not interrupted, evidence=without_secrets(Evidence.of(error)))
+            self.roll_back(reason, counted=not interrupted, evidence=Evidence.of(error))
 
     def _stop(self) -> None:
         if self._heart is not None:

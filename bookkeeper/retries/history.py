@@ -33,12 +33,14 @@ SELECT COALESCE(last_commit_at, 0), COALESCE(resumed_at, 0), COALESCE(rest_until
 """
 
 RUN: Final = f"""
-SELECT e.process_id, p.node, e.body ->> 'category', e.body ->> 'fingerprint', e.body ->> 'step', p.ended_at,
+SELECT newest.process_id, p.node, newest.body ->> 'category', newest.body ->> 'fingerprint', newest.body ->> 'step', p.ended_at,
        p.ended_at - p.started_at, EXISTS (SELECT 1 FROM deliveries d WHERE d.process_id = p.id AND d.opened_at IS NOT NULL)
-  FROM events e JOIN processes p ON p.id = e.process_id
- WHERE e.project_id = :project AND e.kind = 'failure.classified' AND p.ended_at > :since
+  FROM (SELECT id, process_id, body FROM events
+         WHERE project_id = :project AND kind = 'failure.classified' ORDER BY id DESC LIMIT :most) AS newest
+  JOIN processes p ON p.id = newest.process_id
+ WHERE p.ended_at > :since
    AND NOT EXISTS (SELECT 1 FROM excluded_nodes x WHERE x.node = p.node AND x.until > {NOW})
- ORDER BY e.id DESC LIMIT :limit
+ ORDER BY newest.id DESC LIMIT :limit
 """
 
 GOT_FURTHER: Final = f"""
@@ -158,7 +160,8 @@ def run_of(tx: Tx, project: int, since: float) -> list[Failed]:
     What failed on a node that is excluded now is that node's matter.
     """
     found: dict[int, Failed] = {}
-    for row in tx.run(RUN, {"project": project, "since": since, "limit": LONGEST_RUN}):
+    asked = {"project": project, "since": since, "limit": LONGEST_RUN, "most": 4 * LONGEST_RUN}
+    for row in tx.run(RUN, asked):
         found.setdefault(row[0], Failed(*row))
     return list(found.values())
 

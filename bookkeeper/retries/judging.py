@@ -38,7 +38,7 @@ def judge_of(database: Database, process: int, evidence: Evidence) -> Judge:
     """Return the judge of a process that left this evidence. Explains it at once: no transaction waits for that."""
     row = database.one(OF_PROCESS, {"process": process})
     policy = read(row["policy"] if row else None)
-    return _judge(evidence.shortened(), policy, failures.explain(evidence, policy.explaining()))
+    return _judge(evidence, policy, failures.explain(evidence, policy.explaining()))
 
 
 def judge() -> Judge:

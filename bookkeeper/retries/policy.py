@@ -97,8 +97,18 @@ def policy_of(tx: Tx, request: int) -> Policy:
 
 
 def read(text: str | None) -> Policy:
-    """Return the policy that a request keeps as JSON; the default where it says nothing that this version understands."""
-    said = json.loads(text) if text else {}
-    if refusal(said) is not None:
-        return Policy()
-    return Policy(retry=policies_of(said), rules=tuple(said.get("rules", ())), **said.get("brake", {}))
+    """Return the policy that a request keeps as JSON; what another version wrote and this one does not know is left out."""
+    try:
+        said = json.loads(text) if text else {}
+    except ValueError:
+        said = {}
+    retry = {category: one for category, one in _of(said, "retry").items() if not refusal({"retry": {category: one}})}
+    brake = {key: value for key, value in _of(said, "brake").items() if not refusal({"brake": {key: value}})}
+    rules = said.get("rules", ()) if isinstance(said, Mapping) else ()
+    rules = () if refusal({"rules": rules}) else tuple(rules)
+    return Policy(retry=policies_of({"retry": retry}), rules=rules, **brake)
+
+
+def _of(said: Any, key: str) -> Mapping[str, Any]:
+    part = said.get(key) if isinstance(said, Mapping) else None
+    return part if isinstance(part, Mapping) else {}

@@ -13,7 +13,7 @@ from bookkeeper.errors import Fenced, NodeExcluded, Paused, UsageError
 from bookkeeper.failures import Evidence, explain_failure
 from bookkeeper.ledger.door import bury
 from bookkeeper.protocol import EventRecord, Status
-from bookkeeper.retries import reclassified
+from bookkeeper.retries import history, reclassified
 from ledgers import Job, World, sound
 
 Make = Callable[..., World]
@@ -620,3 +620,38 @@ def test_a_file_of_a_partition_holds_back_its_partition_and_no_other(make: Make)
     world.catalog.project("p").pause("lunch")
     world.catalog.project("p").resume()
     assert world.start().take() == ["f000", "f001"]
+
+
+def test_secrets_that_a_job_prints_are_not_kept(world: World) -> None:
+    secret = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJqYW5lIn0.c2lnbmF0dXJlLW9mLWphbmU"
+    said = f"GET https://se/f.root?authz=Bearer%20{secret}: 403"
+    job = world.start()
+    job.take()
+    job.open()
+    job.roll_back(said, evidence=Evidence(message=said, stderr=said, exceptions=(("OSError", said),)))
+    for table in ("events", "processes", "ledger", "deliveries"):
+        assert secret not in str(world.catalog.sql(f"SELECT * FROM {table}"))
+
+
+def test_old_failures_cost_a_roll_back_nothing(make: Make) -> None:
+    """However many failures lie before the last commit, as many rows are read."""
+    world = make(4, files_per_process=1)
+    fail(world, UNKNOWN, 1)
+    project = world.value("SELECT id FROM projects")
+    world.change(
+        "INSERT INTO events (at, kind, project_id, process_id, body) SELECT at, kind, project_id, process_id, body"
+        " FROM events, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i FROM n)"
+        " WHERE kind = 'failure.classified'"
+    )
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with world.database.transaction() as tx:
+        tx._connection.set_progress_handler(count, 100)
+        history.run_of(tx, project, since=1e12)
+        tx._connection.set_progress_handler(None, 0)
+    assert steps < 400

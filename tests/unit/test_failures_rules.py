@@ -157,3 +157,14 @@ def test_kept_rules_that_are_wrong_are_refused() -> None:
         Rules.from_list([{"id": "a", "category": "none", "text": "x"}])
     with pytest.raises(SpecError, match="no table"):
         Rules.from_list(["a"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("text", ["(a+)+b", r"(\w+\s*)+$", "(?:.*)*x", "x(?:y(?:z+)+)+", "x((a+)*b?)+"])
+def test_rule_that_may_take_for_ever_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="may take for ever"):
+        Rules.from_list([{"id": "x", "category": "unknown", "text": text}])
+
+
+@pytest.mark.parametrize("text", [r"(?:\w+ )+x", "a+b+", "(?:ab)+", r"(?:/[^/\s]+)+: denied"])
+def test_rule_whose_repetitions_are_held_apart_is_taken(text: str) -> None:
+    assert Rules.from_list([{"id": "x", "category": "unknown", "text": text}])
