@@ -18,7 +18,10 @@ import bookkeeper
 
 PROJECT = "rates"
 NODES = 8
-GROUP = 4
+GROUP = 2
+"""Files a process. The larger it is, the more of the waste is the run in company that discovers a bad file, which the bound
+leaves out: with 4 the ratio is 1.10 to 1.27."""
+
 LEASE = 2.0
 PAYLOAD = Path(__file__).with_name("rates_payload.py")
 
