@@ -1,7 +1,8 @@
 """The rules against the labelled corpus in tests/corpus: its format, and the accuracy that was reached.
 
-The bars are what was reached when they were set, rounded down to the percent: they are raised with the rules, and never
-lowered. A failure never names the wrong entries of the unseen split, so that nobody writes rules for it.
+The bars are what was reached when they were set, rounded down to the percent. That of the accuracy is only ever raised;
+that of the lowest recall of a category may give way to a higher accuracy. A failure never names the wrong entries of the
+unseen split, so that nobody writes rules for it.
 """
 
 from __future__ import annotations
