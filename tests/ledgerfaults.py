@@ -16,11 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from bookkeeper import nodes, projects
 from bookkeeper.api import open_catalog
 from bookkeeper.errors import Fenced, NotAllowed, Paused, RolledBack
+from bookkeeper.failures import Evidence
 from bookkeeper.ledger import outputs
+from bookkeeper.ledger.door import bury
 from bookkeeper.protocol import EventRecord, Mark
-from ledgers import World, violations
+from ledgers import Job, World, violations
+
+CRASH = Evidence(message="killed by signal 11 (SIGSEGV)", signal=11, exit_code=-11, step="analysis")
+TRANSIENT = Evidence(message="exit code 1", exit_code=1, stderr="[ERROR] Operation expired", step="analysis")
 
 How = Literal["fails before", "is interrupted", "fails after", "kills"]
 
@@ -131,8 +137,25 @@ class Scene:
         self.hungry = world.start("q", nonce="hungry")
         holder = world.start("q", nonce="holder")
         holder.take()
+        self.braking = self._third("b", CRASH)
+        self.resting = self._third("t", TRANSIENT)
+        world.catalog.start_project("x", "all", files_per_process=1)
+        world.start("x", nonce="good", node="good").take(1)
+        self.excluding = self._third("x", CRASH, node="bad")
         world.late(self.silent, holder)
         world.close()
+
+    def _third(self, project: str, evidence: Evidence, node: str | None = None) -> Job:
+        """The third job of a project that is about to fail as two before it did."""
+        if node is None:
+            self.world.catalog.start_project(project, "all", files_per_process=1)
+        for number in range(3):
+            job = self.world.start(project, nonce=f"{project}{number}", node=node)
+            job.take(1)
+            job.open()
+            if number < 2:
+                job.roll_back(evidence.message, evidence=evidence)
+        return job
 
     def play_on(self, path: Path) -> None:
         """Go on with another catalog, as if nothing had been said yet."""
@@ -156,6 +179,12 @@ class Scene:
             "commit that is refused": self._refused,
             "roll_back": job.roll_back,
             "roll_back of a staged process": staged.roll_back,
+            "roll_back that brakes": lambda: self.braking.roll_back(CRASH.message, evidence=CRASH),
+            "roll_back that lets rest": lambda: self.resting.roll_back(TRANSIENT.message, evidence=TRANSIENT),
+            "roll_back that excludes": lambda: self.excluding.roll_back(CRASH.message, evidence=CRASH),
+            "bury": lambda: _done(bury(world.database, job.key.id, "its worker ended without a word")),
+            "exclude": lambda: _done(nodes.exclude(world.database, "n1", reason="hot")),
+            "hold_back": lambda: projects.hold_back(world.database, "p", ["f006"], 60.0, "its server reboots"),
             "expire": lambda: _done(world.catalog.expire()),
             "published": lambda: world.ledger.published(committed.key, [self.stored.id]),
             "will_write_to": lambda: world.ledger.will_write_to(job.key, "/new"),

@@ -163,7 +163,16 @@ class World:
 
     def dump(self, *, clocks: bool = False) -> dict[str, list[tuple[Any, ...]]]:
         """Everything the catalog says, but for times and events."""
-        tables = ("requests", "projects", "ledger", "processes", "deliveries", "outputs", "destinations")
+        tables = (
+            "requests",
+            "projects",
+            "ledger",
+            "processes",
+            "deliveries",
+            "outputs",
+            "destinations",
+            "excluded_nodes",
+        )
         return {
             table: [self._row(names, row, clocks) for row in rows]
             for table in tables
@@ -174,7 +183,7 @@ class World:
         return self.database.table(f"SELECT * FROM {table} ORDER BY 1, 2")
 
     def _row(self, names: list[str], row: tuple[Any, ...], clocks: bool) -> tuple[Any, ...]:
-        timed = ("_at", "_until")
+        timed = ("_at", "_until", "since", "until", "not_before")
         return tuple(
             (value is not None if name.endswith(timed) and not clocks else value)
             for name, value in zip(names, row, strict=True)

@@ -18,12 +18,12 @@ pytestmark = pytest.mark.fault
 VERBS = (
     "start_process", "next_files", "next_files that sweeps", "mark", "heartbeat", "stage", "commit", "commit of a failed file",
     "commit of a staged process", "commit that is refused", "roll_back", "roll_back of a staged process", "expire",
-    "published", "will_write_to", "record", "pause", "end with fence", "recover", "recover with fence", "park",
+    "roll_back that brakes", "roll_back that lets rest", "roll_back that excludes", "bury", "exclude", "hold_back", "published", "will_write_to", "record", "pause", "end with fence", "recover", "recover with fence", "park",
     "reopen, first phase", "reopen, second phase",
 )  # fmt: skip
 KILLED = (
     "next_files", "stage", "commit", "commit of a failed file", "commit of a staged process", "commit that is refused",
-    "roll_back", "expire", "recover with fence", "reopen, second phase",
+    "roll_back", "roll_back that excludes", "expire", "recover with fence", "reopen, second phase",
 )  # fmt: skip
 SEVERAL = {"start_process", "next_files that sweeps", "commit that is refused", "expire"}
 """Verbs of several transactions: between them the catalog is sound, and neither as before nor as after."""
@@ -106,3 +106,14 @@ def test_a_process_killed_at_its_nth_statement_leaves_the_verb_whole_or_absent(
             assert scene.world.dump() in (before, after)
         repeat(scene, verb, answer, after)
         scene.world.close()
+
+
+def test_what_follows_from_the_failures_of_the_scene_is_what_they_are_called_by(scene: Scene, tmp_path: Path) -> None:
+    fresh(scene, tmp_path / "c.db")
+    world = scene.world
+    for verb in ("brakes", "lets rest", "excludes"):
+        scene.verbs[f"roll_back that {verb}"]()
+    assert world.project_state("b")[0] == "paused"
+    assert world.value("SELECT rest_until FROM projects WHERE name = 't'") is not None
+    assert world.column("SELECT node FROM excluded_nodes") == ["bad"]
+    world.close()
