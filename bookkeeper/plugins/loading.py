@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,8 @@ GROUP: Final = "bookkeeper.plugins"
 
 CATALOGUES: Final = ("bookkeeper_validators", "bookkeeper_executors", "bookkeeper_notifiers")
 """The hooks that offer things by name; all others are called after events."""
+
+_UNNAMED: Final = re.compile(r" in plugin <.*>$")  # the module as Python shows it, of which the message tells the path
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ class Plugins:
         except (pluggy.PluginValidationError, ValueError) as error:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
-            raise UsageError(f"its hooks are not as they should be: {' '.join(str(error).split())}") from error
+            said = _UNNAMED.sub("", " ".join(str(error).split()))
+            raise UsageError(f"its hooks are not as they should be: {said}", remedy=f"there are {_hooks()}") from error
         found = sorted(caller.name for caller in self._manager.get_hookcallers(object) or ())
         plugin = Plugin(name, source, tuple(found), installed, object)
         self._plugins.append(plugin)
@@ -160,6 +164,13 @@ def validator(name: str, modules: Sequence[str]) -> Validator:
             f"{name!r} is no validator here", remedy=f"use deep, quick, a command, or one of plug-ins: {offered}"
         )
     return known[name]
+
+
+def _hooks() -> str:
+    """Return the names of all hooks."""
+    from bookkeeper.plugins import hooks
+
+    return ", ".join(name for name in vars(hooks) if name.startswith("bookkeeper_"))
 
 
 def _installed() -> Iterable[tuple[str, str, Any]]:

@@ -267,6 +267,7 @@ class _Run:
         span = now - then
         per_s = (status.committed - committed) / span if span else 0.0
         left = status.available + status.held
+        held_up = waiting(self._database, status) if phase == "running" else ""
         self._on_update(
             Progress(
                 phase=phase,
@@ -276,10 +277,10 @@ class _Run:
                 entries=self._entries,
                 entries_per_s=(self._entries - entries) / span if span else 0.0,
                 files_per_s=per_s,
-                eta=left / per_s if per_s > 0 else None,
+                eta=left / per_s if per_s > 0 and not held_up else None,
                 seconds=now - self._began,
                 reasons=tuple(self._reasons),
-                waiting=waiting(self._database, status) if phase == "running" else "",
+                waiting=held_up,
             )
         )
         return status

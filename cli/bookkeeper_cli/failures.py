@@ -34,7 +34,7 @@ class _Failures(Noun):
 app = noun("See what failed and why: `bookkeeper failures PROJECT`.", _Failures)
 
 RulesFile = Annotated[
-    str | None, typer.Option("--rules", metavar="FILE", help="Rules of your own (TOML), above the shipped ones.")
+    str | None, typer.Option("--rules", metavar="FILE", help="Rules of your own (TOML), used beside the shipped ones.")
 ]
 
 

@@ -120,6 +120,8 @@ def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | No
         render.json_object({**view, "interrupted": submitted.interrupted, "untold": submitted.untold})
     else:
         render.status_lines(view | {"last": submitted.reasons})
+        if submitted.interrupted:
+            render.note(f"stopped in good order; `bookkeeper submit {shlex.quote(path)}` goes on where it was")
     if submitted.untold:
         render.note(f"{', '.join(submitted.untold)}: not told everything; `bookkeeper plugin run {path}` tries again")
     return 128 + caught[0] if caught and not view["complete"] else submitted.exit_code

@@ -143,6 +143,29 @@ def test_control_c_ends_cleanly(desk: Desk) -> None:
     assert (status.open_state, status.available, status.live) == ("open", 6, 0)
 
 
+def test_the_command_says_that_it_was_stopped_and_how_to_go_on(desk: Desk) -> None:
+    desk.spec(BLOCKED)
+    words = [sys.executable, "-m", "bookkeeper_cli.main", "--catalog", desk.catalog.url, "submit", "spec.toml"]
+    running = subprocess.Popen(words, cwd=desk.folder, start_new_session=True, stderr=subprocess.PIPE)
+    until(lambda: len(desk.ran()) == 2, "two commands")
+    os.killpg(running.pid, signal.SIGINT)
+    _, stderr = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert stderr.decode() == "stopped in good order; `bookkeeper submit spec.toml` goes on where it was\n"
+
+
+def test_no_time_is_told_while_files_wait_for_their_next_try(desk: Desk) -> None:
+    once = "import os, sys\nfrom pathlib import Path\nonce = Path('once')\n"
+    once += "if 'zmumu-3' in sys.argv[1] and not once.exists():\n"
+    once += "    once.touch(); sys.exit('[ERROR] Operation expired')\n"
+    spec = desk.spec(once + COPY, job='files_per_process = 1\n[retry.transient_io]\nbase_delay = "1s"')
+    seen: list[Progress] = []
+    assert desk.submit(spec, on_update=seen.append).exit_code == 0
+    waiting = [one for one in seen if one.waiting]
+    assert any(one.files_per_s > 0 for one in waiting), "the pace of the last half minute is known"
+    assert {one.eta for one in waiting} == {None}
+
+
 def test_workers_survive_a_killed_submit_and_the_next_counts_them(desk: Desk) -> None:
     spec = desk.spec(BLOCKED)
     running = as_a_process(desk)

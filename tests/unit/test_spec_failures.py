@@ -132,7 +132,7 @@ def test_every_fault_names_line_key_and_what_is_allowed(tmp_path: Path, added: s
         ("x = 1", "has no hook"),
         (
             "from bookkeeper.plugins import hookimpl\n@hookimpl\ndef bookkeeper_evnt(event): pass",
-            "its hooks are not as they should be: unknown hook 'bookkeeper_evnt'",
+            "its hooks are not as they should be: unknown hook 'bookkeeper_evnt'; there are bookkeeper_event, bookkeeper_classify,",
         ),
         (
             "from bookkeeper.plugins import hookimpl\n@hookimpl\ndef bookkeeper_event(evt): pass",
