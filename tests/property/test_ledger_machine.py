@@ -26,7 +26,7 @@ from ledgers import Job, World, violations
 # Read at import: a fixture keeps the settings of the developer's shell away from tests.
 THOROUGH = os.environ.get("BOOKKEEPER_HYPOTHESIS") == "thorough"
 FILES, ATTEMPTS = 6, 2
-LIMITS = {"transient_io": 2, "executor": 1}
+LIMITS = {"transient_io": 2, "executor": 1, "analysis_crash": 1}
 """How many failures that say nothing about a file are borne, by what failed."""
 VERDICTS = st.sampled_from([Mark.CONSUMED] * 5 + [Mark.SKIPPED, Mark.FAILED, Mark.UNREAD])
 
@@ -45,6 +45,7 @@ class Model:
         self.alone = dict.fromkeys(names, 0)
         self.setbacks = dict.fromkeys(names, 0)
         self.setbacks_alone = dict.fromkeys(names, 0)
+        self.blamed_elsewhere: dict[str, list[str]] = {name: [] for name in names}  # while alone: by category
         self.job: dict[int, str] = {}
 
     def give_back(self, process: int, charged: set[str], *, alone: bool, limit: int | None = None) -> None:
@@ -118,14 +119,27 @@ class LedgerMachine(RuleBasedStateMachine):
         """A partition is charged whole or not at all."""
         return set(job.ids) if charged and job.started.partitioned else charged
 
-    def rolled_back(self, job: Job, *, opened: bool, limit: int | None = None) -> None:
+    def rolled_back(self, job: Job, *, opened: bool, category: str | None = None, setback: bool = False) -> None:
+        """What a roll back does; ``category`` is None where nothing failed, ``setback``: it says nothing of the files."""
         marked = self.marked[job.key.id]
         charged = {name for name, mark in marked.items() if mark in (Mark.SKIPPED, Mark.FAILED)}
         charged |= self.ever_opened[job.key.id] if opened else set()
+        charged = self.all_parted(job, charged)
         alone = len(job.ids) == 1 or job.started.partitioned
-        self.model.give_back(job.key.id, self.all_parted(job, charged), alone=alone, limit=limit)
+        limit = None
+        if setback and category is not None:
+            history = self.model.blamed_elsewhere[min(job.ids)] if alone and job.ids else []
+            limit = LIMITS[category] + sum(other != category for other in history)
+        self.model.give_back(job.key.id, charged, alone=alone, limit=limit)
+        if category is not None and alone:
+            for name in job.ids.keys() - charged:
+                self.model.blamed_elsewhere[name].append(category)
         self.model.job[job.key.id] = "rolled_back"
         self.overdue.discard(job.key.id)
+
+    def expired(self, job: Job) -> None:
+        """What the end of a lease does."""
+        self.rolled_back(job, opened=False, category="executor", setback=bool(self.ever_opened[job.key.id]))
 
     def is_open(self) -> bool:
         return self.world.project_state(self.project)[0] == "open"
@@ -134,8 +148,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """What a sweep does: fewer than ten live processes here, or all that are late; never any grace."""
         for job in self.jobs:
             if job.key.id in self.overdue:
-                began = self.ever_opened[job.key.id]
-                self.rolled_back(job, opened=False, limit=LIMITS["executor"] if began else None)
+                self.expired(job)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
@@ -219,8 +232,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def reconcile_sweep(self) -> None:
         for job in self.jobs:
             if self.lives(job) and self.world.state(job) == "rolled_back":
-                began = self.ever_opened[job.key.id]
-                self.rolled_back(job, opened=False, limit=LIMITS["executor"] if began else None)
+                self.expired(job)
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), mark=st.sampled_from([Mark.OPENED, Mark.OPENED, Mark.CONSUMED, Mark.SKIPPED, Mark.FAILED]))
@@ -289,7 +301,7 @@ class LedgerMachine(RuleBasedStateMachine):
             with pytest.raises(RolledBack):
                 self.world.ledger.commit(job.key, manifest)
             known.update({name: mark for name, mark in verdict.items() if self.is_news(known.get(name), mark)})
-            self.rolled_back(job, opened=False)
+            self.rolled_back(job, opened=False, category="configuration")
             return
         answer = self.expect(job, lambda: self.world.ledger.commit(job.key, manifest), "active", "staged", "committed")
         if not ready:
@@ -315,9 +327,12 @@ class LedgerMachine(RuleBasedStateMachine):
         became = job.roll_back("crash", step=step, counted=counted)
         if state in ("active", "staged"):
             assert became is Fate.ROLLED_BACK
-            passing = counted and step == "output-storage"
-            limit = LIMITS["transient_io"] if passing else None
-            self.rolled_back(job, opened=counted and not passing, limit=limit)
+            began = bool(self.ever_opened[job.key.id])
+            category = "transient_io" if step == "output-storage" else "analysis_crash"
+            blames = began and category == "analysis_crash"
+            self.rolled_back(
+                job, opened=counted and blames, category=category if counted else None, setback=counted and not blames
+            )
         else:
             assert became is (Fate.COMMITTED if state == "committed" else Fate.ROLLED_BACK)
         self.same_again(lambda: job.roll_back("again"), became)
