@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bookkeeper.errors import ValidationError
 from bookkeeper.failures import (
     Evidence,
     FailureCategory,
@@ -218,6 +219,7 @@ def test_numbers_and_words_of_the_batch_system(known: dict[str, object], rule: s
         ("no file was consumed: a.root was failed: Error -5 while decompressing", "verification", "decompression-text"),
         ("no file was consumed: a.root was failed: file is truncated", "verification", "root-truncated"),
         ("no file was consumed: a.root was failed: it was empty", "verification", "nothing-consumed"),
+        ("the command exited 0 and wrote no output m-1.root", "verification", "no-output"),
         ("its worker ended without a word: exit code 1: it went away", "analysis", "worker-lost"),
         ("its worker ended without a word: killed by signal 9 (SIGKILL)", "analysis", "killed"),
         ("its worker ended without a word: exit code 1: MemoryError", "analysis", "python-memory"),
@@ -235,6 +237,20 @@ def test_numbers_and_words_of_the_batch_system(known: dict[str, object], rule: s
 )
 def test_what_the_worker_says(message: str, step: str | None, rule: str) -> None:
     assert explain(Evidence(message=message, step=step)).rule == rule
+
+
+def test_an_exception_of_bookkeeper_is_none_of_the_program() -> None:
+    said = ValidationError("the command exited 0 and wrote no output m-1.root")
+    assert explain_failure(said, step="verification").rule == "no-output"
+    basket = "Error in <TBasket::ReadBasketBuffers>: fNbytes = 12, fKeylen = 5, fObjlen = 80"
+    assert explain_failure(said, basket, step="verification").rule == "root-basket"
+
+
+def test_a_script_in_a_temporary_folder_is_not_the_temporary_folder() -> None:
+    told = explain_failure(stderr="/tmp/job/run.sh: 2: /etc/passwd: Permission denied", exit_code=126)
+    assert told.category is FailureCategory.CONFIGURATION
+    told = explain_failure(stderr="mkdir: cannot create directory '/tmp/job': Permission denied", exit_code=1)
+    assert told.category is FailureCategory.EXECUTOR
 
 
 @pytest.mark.parametrize(
