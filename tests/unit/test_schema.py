@@ -160,3 +160,48 @@ def test_what_is_history_cannot_be_changed(tmp_path: Path, trigger: str) -> None
     catalog, _ = lived(tmp_path)
     with pytest.raises(UsageError, match=re.escape(words)), catalog.database.transaction() as tx:
         tx.run(statement)
+
+
+FIRST = """
+INSERT INTO catalog (id, uuid, epoch, created_at) VALUES (1, 'u', 1, 0);
+INSERT INTO files (id, name, size, declared_at) VALUES (1, 'a', 1, 0), (2, 'b', 1, 0);
+INSERT INTO datasets (id, name, kind, definition, created_at) VALUES (1, 'all', 'names', '["*"]', 0);
+INSERT INTO snapshots (id, dataset_id, files, bytes, taken_at) VALUES (1, 1, 2, 2, 0);
+INSERT INTO snapshot_files (snapshot_id, file_id, version) VALUES (1, 1, 1), (1, 2, 1);
+INSERT INTO requests (id, name, snapshot_id, files, max_attempts, files_per_process, lease) VALUES (1, 'p', 1, 2, 3, 1, 600);
+INSERT INTO projects (id, name, request_id, application_family, application_name, application_version, station, owner,
+                      uncharged, rollbacks, files, started_at) VALUES (1, 'p', 1, 'f', 'n', '1', 's', 'o', 2, 1, 2, 0);
+INSERT INTO processes (id, request_id, project_id, state, token, files_per_process, group_limit, delivered, last_seq, lease,
+                       lease_until, started_at, ended_at, reason)
+VALUES (1, 1, 1, 'rolled_back', 't', 1, 1, 1, 1, 600, 0, 0, 1, 'it crashed');
+INSERT INTO deliveries (process_id, file_id, seq, attempt, state, charged, delivered_at, opened_at)
+VALUES (1, 1, 1, 1, 'opened', 1, 0, 0);
+INSERT INTO ledger (request_id, file_id, project_id, process_id, version, attempts, alone) VALUES (1, 1, 1, 1, 1, 1, 1), (1, 2, 1, NULL, 1, 0, 0);
+"""
+
+
+def test_a_catalog_of_the_first_revision_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
+    from alembic import command
+    from sqlalchemy import create_engine
+
+    path = tmp_path / "old.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        command.upgrade(migrate.alembic_config(connection), "0001")
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(FIRST)
+    with pytest.raises(CatalogOutdated, match="0001"):
+        open_catalog(f"sqlite:///{path}")
+    with create_catalog(f"sqlite:///{path}") as catalog:
+        project = catalog.project("p")
+        assert (project.status().available, project.status().delayed) == (2, 0)
+        assert {row["file"]: row["attempts"] for row in project.uncommitted()} == {"a": 1, "b": 0}
+        for expected in ("b", "a"):  # the one that failed comes last
+            process = project.start_process()
+            (file,) = process.next_files()
+            assert file.name == expected
+            file.consumed()
+            process.commit(no_output=True)
+        assert project.status().complete
+        assert catalog.check() == []
