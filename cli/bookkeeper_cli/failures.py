@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal as signals
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
@@ -179,7 +179,7 @@ def _text(log: str | None) -> str:
     if log in (None, "-"):
         if log is None and sys.stdin.isatty():
             return ""
-        return sys.stdin.buffer.read()[-MOST:].decode("utf-8", errors="replace")
+        return _end(sys.stdin.buffer).decode("utf-8", errors="replace")
     path = Path(str(log))
     try:
         with path.open("rb") as file:
@@ -190,3 +190,11 @@ def _text(log: str | None) -> str:
         raise StorageError(
             f"{path}: cannot be read: {why}", remedy="name a log file, or - for standard input"
         ) from error
+
+
+def _end(stream: BinaryIO) -> bytes:
+    """Return the last `MOST` bytes of what comes, however much that is: what comes is never kept whole."""
+    kept = b""
+    while part := stream.read(MOST):
+        kept = (kept + part)[-MOST:]
+    return kept

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bookkeeper import nodes
+from bookkeeper_cli import failures
 from commandline import ok, run
 from failing import FULL, ODD, SEGFAULT, commit, fail, world
 from ledgers import World
@@ -167,3 +169,9 @@ def test_status_says_what_waits(made: World) -> None:
     ran = ok("status", "p")
     assert any(line.startswith("resting    until ") for line in ran.lines)
     assert any(line.startswith("waiting    20 files for the next try, the first in ") for line in ran.lines)
+
+
+def test_of_an_endless_input_the_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "MOST", 10)
+    assert failures._end(io.BytesIO(b"0123456789" * 3 + b"the end")) == b"789the end"
+    assert failures._end(io.BytesIO(b"short")) == b"short"
