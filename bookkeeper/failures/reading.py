@@ -65,8 +65,15 @@ def rules_from(own: Sequence[Mapping[str, Any]], *, mine: bool, where: str = "")
     return [_rule(one, mine) for one in own]
 
 
+OWN: Final = 0.95
+"""How sure a rule of the user's is that does not say."""
+
+
 def _rule(one: Mapping[str, Any], mine: bool) -> Rule:
-    return Rule(**{key: _READERS[key](value) for key, value in one.items()}, mine=mine)
+    values = {key: _READERS[key](value) for key, value in one.items()}
+    if mine:  # whoever writes a rule knows better, unless it says otherwise
+        values.setdefault("confidence", OWN)
+    return Rule(**values, mine=mine)
 
 
 def _problems(own: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:

@@ -66,13 +66,23 @@ def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
     delay = _back_off(tx, case) if setback and waits and not case.vanished else 0.0
     ruling = Ruling(
         setback=setback,
-        cap=case.policy.retry[case.category].max_retries + history.other_setbacks(tx, case.ended, case.category),
+        cap=_cap(tx, case) + history.other_setbacks(tx, case.ended, case.category),
         delay=delay,
         brake=brake,
         rest=rest,
         exclude=excluded,
     )
     return ruling, ["back off" if delay else "free", *decisions]
+
+
+def _cap(tx: Tx, case: Case) -> int:
+    """Return how many setbacks alone a file may have: more if others failed alike, since then it is hardly the file."""
+    retries = case.policy.retry[case.category].max_retries
+    if case.passing:
+        return retries
+    alike = _alike(tx, case, history.standing(tx, case.ended.project))
+    several = len(history.of_different_files(tx, alike, 2)) > 1
+    return max(retries, case.policy.identical + 1) if several else retries
 
 
 def _is_setback(case: Case) -> bool:
@@ -180,5 +190,7 @@ def _strikes(tx: Tx, case: Case) -> int:
 
 
 def _back_off(tx: Tx, case: Case) -> float:
+    """Return the seconds until the next try: longer each time, up to the last of the policy's retries."""
     setbacks = tx.run(history.SETBACKS, {"process": case.ended.id}).fetchone()[0] or 0
-    return case.policy.delay(case.category, setbacks + 1)
+    most = max(1, case.policy.retry[case.category].max_retries)
+    return case.policy.delay(case.category, min(setbacks + 1, most))

@@ -655,3 +655,23 @@ def test_old_failures_cost_a_roll_back_nothing(make: Make) -> None:
         history.run_of(tx, project, since=1e12)
         tx._connection.set_progress_handler(None, 0)
     assert steps < 400
+
+
+def test_a_wrong_command_parks_no_file_while_others_fail_alike(make: Make) -> None:
+    world = make(2, files_per_process=1, policy={"retry": {"configuration": {"base_delay": 0}}})
+    for _ in range(4):
+        fail(world, CONFIGURATION, 1)
+        world.change("UPDATE ledger SET not_before = 1e12 * (file_id = 1) WHERE state = 'available'")
+        fail(world, CONFIGURATION, 1)
+        world.change("UPDATE ledger SET not_before = 0 WHERE state = 'available'")
+        if world.project_state()[0] == "paused":
+            break
+        assert world.attempts("f000") == (0, 0)
+    assert world.setbacks("f000") >= 3
+
+
+def test_a_file_that_alone_meets_a_wrong_command_is_parked(make: Make) -> None:
+    world = make(1, policy={"retry": {"configuration": {"base_delay": 0}}})
+    fail(world, CONFIGURATION)
+    fail(world, CONFIGURATION)
+    assert world.files("parked") == ["f000"]

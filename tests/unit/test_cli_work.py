@@ -137,7 +137,10 @@ def test_an_interrupt_leaves_the_project_open(here: Path) -> None:
                 break
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (
+        130,
+        "stopped in good order; `bookkeeper submit p.toml` goes on where it was\n",
+    )
     assert "Traceback" not in out
     view = ok("status", "p", "--json").json
     assert (view["open_state"], view["live"], view["available"]) == ("open", 0, 6)
