@@ -26,6 +26,9 @@ BLAMELESS_CATEGORIES: Final = (*PASSING, FailureCategory.CONFIGURATION)
 BLAMELESS_STEPS: Final = (Step.STAGE_EXECUTABLE, Step.OUTPUT_STORAGE)
 """Steps whose failure says nothing about a file."""
 
+LONGER: Final = 3
+"""How many times longer than a failed process another has to run to be believed to do better: it may be about to fail, too."""
+
 PROJECT: Final = """
 SELECT COALESCE(last_commit_at, 0), COALESCE(resumed_at, 0), COALESCE(rest_until, 0), rests,
        (SELECT committed FROM requests r WHERE r.id = projects.request_id)
@@ -50,7 +53,7 @@ SELECT 1 FROM processes
 UNION ALL
 SELECT 1 FROM processes
  WHERE request_id = :request AND state IN ('active', 'staged') AND project_id = :project
-   AND id > :process AND delivered > 0 AND {NOW} - started_at > :seconds
+   AND id > :process AND delivered > 0 AND {NOW} - started_at > {LONGER} * :seconds
  LIMIT 1
 """
 
@@ -167,7 +170,7 @@ def run_of(tx: Tx, project: int, since: float) -> list[Failed]:
 
 
 def got_further(tx: Tx, ended: Ended, failed: Failed) -> bool:
-    """Tell whether a process that was started later committed, or has run for longer than the failed one did.
+    """Tell whether a process that was started later committed, or has run for much longer than the failed one did.
 
     What was started before says nothing: it may run another version, or read from a storage that answered then.
     """
