@@ -115,7 +115,7 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
     if ended.partition is not None and ended.delivered:
         _check_whole(tx, ended, consumed)
     if consumed < ended.delivered:
-        left_out = Ruling(strikes=ended.max_attempts)
+        left_out = Ruling()
         charge(tx, ended, left_out)
         release(tx, ended, "", left_out)
     if staged:

@@ -242,7 +242,8 @@ def release(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
         record(tx, "file.parked", {"file": changed[0], "reason": changed[1]}, project=ended.project, process=ended.id)
     parked = 0
     if ended.alone:
-        parked = tx.run(PARK_TIRED, {**rule, "reason": reason, "strikes": ruling.strikes}).rowcount
+        strikes = ended.max_attempts if ruling.strikes is None else ruling.strikes
+        parked = tx.run(PARK_TIRED, {**rule, "reason": reason, "strikes": strikes}).rowcount
     target = target_project(tx, ended.request, ended.project)
     strike = {"alone": int(ended.alone), "suspected": bool(ruling.suspects)}
     freed = tx.run(FREE_CHARGED, {**rule, **strike, "target": target}).rowcount

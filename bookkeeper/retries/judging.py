@@ -31,7 +31,7 @@ REASON: Final = "SELECT reason FROM processes WHERE id = :process"
 
 def nobody_failed(tx: Tx, ended: Ended) -> Ruling:
     """Rule that nothing failed: an interruption, an operator, or nothing to do."""
-    return Ruling(failed=False)
+    return Ruling()
 
 
 def judge_of(database: Database, process: int, evidence: Evidence) -> Judge:

@@ -38,15 +38,14 @@ class Ruling:
     """What becomes of what a process held, and of its project and its node.
 
     ``strike``: opened files get a strike, or only the ``suspects`` among them (ids), which are delivered alone next.
-    ``strikes`` alone park a file. ``setback``: the others count one failure that says nothing about them; over ``cap``
+    ``strikes`` alone park a file (None: the request's ``max_attempts``). ``setback``: the others count one failure that says nothing about them; over ``cap``
     of those a file is delivered alone, and parked if it was alone. Nothing of it is delivered for ``delay`` seconds.
-    ``brake`` pauses the project and ``rest`` (seconds, why) lets it rest. ``failed``: there was a failure at all.
+    ``brake`` pauses the project and ``rest`` (seconds, why) lets it rest.
     """
 
-    failed: bool = True
     strike: bool = False
     suspects: tuple[int, ...] = ()
-    strikes: int = 3
+    strikes: int | None = None
     setback: bool = False
     cap: int = 0
     delay: float = 0.0

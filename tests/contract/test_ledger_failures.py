@@ -12,7 +12,7 @@ from bookkeeper import nodes
 from bookkeeper.errors import Fenced, NodeExcluded, Paused, UsageError
 from bookkeeper.failures import Evidence, explain_failure
 from bookkeeper.ledger.door import bury
-from bookkeeper.protocol import EventRecord, Status
+from bookkeeper.protocol import EventRecord, Mark, Status
 from bookkeeper.retries import history, reclassified
 from ledgers import Job, World, sound
 
@@ -674,4 +674,16 @@ def test_a_file_that_alone_meets_a_wrong_command_is_parked(make: Make) -> None:
     world = make(1, policy={"retry": {"configuration": {"base_delay": 0}}})
     fail(world, CONFIGURATION)
     fail(world, CONFIGURATION)
+    assert world.files("parked") == ["f000"]
+
+
+@pytest.mark.parametrize(("counted", "evidence"), [(True, TRANSIENT), (False, None)])
+def test_a_file_that_the_job_gave_up_is_parked_by_max_attempts_whatever_ended_the_job(
+    make: Make, counted: bool, evidence: Evidence | None
+) -> None:
+    world = make(1, max_attempts=1)
+    job = world.start()
+    job.take()
+    job.mark(Mark.FAILED, reason="unreadable")
+    job.roll_back("it ended", counted=counted, evidence=evidence)
     assert world.files("parked") == ["f000"]
