@@ -9,6 +9,7 @@ from typing import Any, Final
 from bookkeeper.catalog import Database
 from bookkeeper.errors import UsageError
 from bookkeeper.ledger import outputs, requests
+from bookkeeper.operations import operation
 
 REQUEST_OF: Final = "SELECT r.name FROM requests r JOIN projects j ON j.request_id = r.id WHERE j.name = :name"
 
@@ -56,11 +57,13 @@ class Plan:
         return self.takes + self.held > 0
 
 
+@operation("read")
 def uncommitted(database: Database, project: str) -> list[dict[str, Any]]:
     """Return the rows of the view `uncommitted` of the project's request: every file that does not count, and why."""
     return database.rows(UNCOMMITTED, {"request": _request_of(database, project)})
 
 
+@operation("read")
 def top_reasons(database: Database, project: str, limit: int = 5) -> list[dict[str, Any]]:
     """Return the commonest reasons why files do not count: ``why``, ``state``, ``files``, ``at_least``.
 
@@ -89,6 +92,7 @@ def _request_of(database: Database, project: str) -> str:
     return str(row["name"])
 
 
+@operation("read")
 def plan(database: Database, project: str) -> Plan:
     """Return what `recover` would do now; changes nothing. Raises `NotFound`."""
     from bookkeeper import projects
@@ -98,6 +102,7 @@ def plan(database: Database, project: str) -> Plan:
     return Plan(now.request, now.available, now.held, now.parked, now.committed, now.files, stands)
 
 
+@operation("operate", project="project")
 def recover(database: Database, project: str, *, fence: bool = False) -> str | None:
     """Return the name of the project that takes up what is missing; None where nothing is.
 
@@ -133,6 +138,7 @@ def reopen(
             return outputs.finish_reopen(tx, process)
 
 
+@operation("read")
 def published(database: Database, project: str) -> Iterator[dict[str, Any]]:
     """Return the published outputs of the request: key, url, size, checksum, entries, process_id, published_at."""
     yield from database.rows(

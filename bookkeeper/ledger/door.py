@@ -11,6 +11,7 @@ from bookkeeper.errors import RolledBack
 from bookkeeper.failures.evidence import Evidence
 from bookkeeper.failures.redaction import redacted, without_secrets
 from bookkeeper.ledger import commit, deliver, giveback, guards, outputs, start
+from bookkeeper.operations import operation
 from bookkeeper.protocol import (
     Delivered,
     EventRecord,
@@ -167,6 +168,7 @@ class SqlLedger:
             ) from error
 
 
+@operation("work", raised={"grace": "operate"})
 def sweep(database: Database, *, grace: bool = True) -> int:
     """Roll back every process whose lease or `max_wall` has passed; return how many.
 
@@ -185,12 +187,14 @@ def sweep(database: Database, *, grace: bool = True) -> int:
     return expired
 
 
+@operation("work")
 def forgive(database: Database, reason: str) -> None:
     """Give every live process one lease, once: an outage kept their heartbeats away, not their deaths."""
     with database.transaction() as tx:
         giveback.grace_all(tx, reason)
 
 
+@operation("work", process="process")
 def bury(database: Database, process: int, reason: str) -> bool:
     """Roll back a process whose worker is known to be dead, without waiting for its lease; tell whether it was live.
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bookkeeper.catalog import NOW, Database, Tx
+from bookkeeper.operations import operation
 
 CREATE: Final = """
 INSERT INTO cursors (name, event_id, attempts)
@@ -65,6 +66,7 @@ def new_owner() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
+@operation("work", name="cursors.create")
 def create(database: Database, names: Sequence[str], *, beginning: bool = False) -> None:
     """Make the cursors that are not there yet: at the end of the log, or at its ``beginning``."""
     if any(look(database, name) is None for name in names):
@@ -72,11 +74,13 @@ def create(database: Database, names: Sequence[str], *, beginning: bool = False)
             tx.many(CREATE, [{"name": name, "beginning": beginning} for name in names])
 
 
+@operation("read", name="cursors.look")
 def look(database: Database, name: str) -> dict[str, Any] | None:
     """Return a cursor; ``seconds`` are those until its claim or its waiting ends."""
     return database.one(ONE, {"name": name})
 
 
+@operation("work", name="cursors.forward")
 def forward(database: Database, name: str, event: int) -> None:
     """Move a cursor that nobody claims over events that its plug-in does not want."""
     with database.transaction() as tx:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper import projects, retries
 from bookkeeper.catalog import Database
+from bookkeeper.operations import operation
 from bookkeeper.reporting.chosen import PLACES, slots
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ SELECT DISTINCT e.process_id FROM projects j JOIN events e ON e.project_id = j.i
 """
 
 
+@operation("operate")
 def reclassify(
     database: Database, names: Sequence[str] = (), *, rules: Rules | None = None, dry_run: bool = False
 ) -> dict[str, Any]:
