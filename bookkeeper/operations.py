@@ -13,9 +13,12 @@ import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from bookkeeper.errors import UsageError
+
+if TYPE_CHECKING:
+    from bookkeeper.protocol import Ledger
 
 Scope = Literal["read", "work", "operate", "admin"]
 """What a caller must be allowed to, weakest first (`bookkeeper.access`)."""
@@ -37,6 +40,10 @@ class Remote:
 
     def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
         """Let the server do it; return the answer."""
+        raise NotImplementedError
+
+    def ledger(self) -> Ledger:
+        """Return the ledger, through the server."""
         raise NotImplementedError
 
 

@@ -44,6 +44,10 @@ SUMMARY: Final = "SELECT * FROM project_summary WHERE project = :name"
 
 ALL: Final = "SELECT * FROM project_summary ORDER BY started_at, project"
 
+LEFT_TO_DELIVER: Final = """
+SELECT 1 FROM ledger l WHERE l.request_id = :request AND l.state IN ('available', 'held') LIMIT 1
+"""
+
 PARTITIONS: Final = """
 SELECT COALESCE(max(l.partition_number) + 1, 0) AS partitions FROM ledger l
  WHERE l.request_id = (SELECT id FROM requests WHERE name = :request) AND l.partition_number IS NOT NULL
@@ -288,6 +292,20 @@ def resume(database: Database, name: str) -> bool:
 def end(database: Database, name: str, *, fence: bool = False) -> int:
     """End a project for ever; return how many live processes were fenced."""
     return database.run(lambda tx: requests.end(tx, requests.find(tx, name), fence_live=fence), durable=True)
+
+
+@operation("work", project="name")
+def finish(database: Database, name: str) -> bool:
+    """End a project that has nothing left to deliver; tell whether it did. What may still come leaves it open."""
+
+    def move(tx: Tx) -> bool:
+        project = requests.find(tx, name)
+        if tx.run(LEFT_TO_DELIVER, {"request": project.request}).fetchone() is not None:
+            return False
+        requests.end(tx, project)
+        return True
+
+    return database.run(move, durable=True)
 
 
 @operation("operate", project="name")

@@ -136,7 +136,7 @@ class _Run:
             status = self._look("stopping")
         elif status.open_project is not None and status.open_state == "open":
             self._complain()
-            projects.end(self._database, status.open_project)
+            projects.finish(self._database, status.open_project)
         self._publish()
         status = self._look("done")
         return Submitted(name, status, interrupted, tuple(self._reasons))
