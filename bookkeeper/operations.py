@@ -54,7 +54,7 @@ class Operation:
     ``raised`` tells which arguments ask for more. ``project`` and ``process`` name the argument that tells of which
     project, or of which process, it is. ``here`` are arguments that, left out, are filled in on the caller's side (who,
     and on which host). ``upload`` names the argument that travels as a stream, of any length, each
-    item made ready by ``each(number, item)``.
+    item made ready by ``each(number, item)``. ``slow`` says that it may take minutes.
     """
 
     def __init__(
@@ -69,9 +69,10 @@ class Operation:
         here: Mapping[str, Callable[[], Any]],
         upload: str | None,
         each: Callable[[int, Any], Any] | None,
+        slow: bool,
     ) -> None:
         self.function, self.scope, self.raised, self.here = function, scope, raised, here
-        self.project, self.process, self.upload, self.each = project, process, upload, each
+        self.project, self.process, self.upload, self.each, self.slow = project, process, upload, each, slow
         self.name = name or f"{function.__module__.split('.')[1]}.{function.__name__}"
         assert _NAME.fullmatch(self.name), self.name
 
@@ -145,6 +146,7 @@ def operation(
     here: Mapping[str, Callable[[], Any]] | None = None,
     upload: str | None = None,
     each: Callable[[int, Any], Any] | None = None,
+    slow: bool = False,
 ) -> Callable[[F], F]:
     """Make a function whose first argument is the catalog an operation: see `Operation` for what is said of it."""
 
@@ -159,6 +161,7 @@ def operation(
             here=here or {},
             upload=upload,
             each=each,
+            slow=slow,
         )
         REGISTRY[one.name] = one
 

@@ -125,7 +125,7 @@ class Transport:
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         try:
-            answer = self._open().request(method, path, content=body, headers=headers)
+            answer = self.client().request(method, path, content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ServerUnreachable(
@@ -144,9 +144,10 @@ class Transport:
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
             raise UsageError(f"{self.url} cannot be asked: {error}") from error
-        return self._judged(answer, repeatable)
+        return self.judged(answer, repeatable)
 
-    def _judged(self, answer: httpx.Response, repeatable: bool) -> Response:
+    def judged(self, answer: httpx.Response, repeatable: bool = False) -> Response:
+        """Return an answer that was read, if it is a good one; raise what it says otherwise."""
         status, headers = answer.status_code, {name.lower(): value for name, value in answer.headers.items()}
         if status in NOT_TAKEN or (status in GATEWAY and repeatable):
             problem = decode_error(answer.content)
@@ -181,7 +182,8 @@ class Transport:
             remedy="have the server upgraded, or install the older bookkeeper here",
         )
 
-    def _open(self) -> httpx.Client:
+    def client(self) -> httpx.Client:
+        """Return the connections, for what is more than one call with one answer."""
         import httpx
 
         with self._guard:
