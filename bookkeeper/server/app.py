@@ -186,7 +186,7 @@ def _translate_errors(app: Application, api: FastAPI) -> None:
     from starlette.responses import Response
 
     from bookkeeper import wire
-    from bookkeeper.errors import NotFound, UsageError
+    from bookkeeper.errors import CatalogError, NotFound, UsageError
 
     def spelled(error: BookkeeperError, status: int) -> Response:
         headers = {name.decode(): value.decode() for name, value in headers_of(status)}
@@ -214,7 +214,7 @@ def _translate_errors(app: Application, api: FastAPI) -> None:
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("request failed", exc_info=error, extra={"path": request.url.path})
-        return spelled(BookkeeperError("the server failed", remedy="its log tells more about it"), 500)
+        return spelled(CatalogError("the server failed", remedy="its log tells more about it"), 500)
 
     api.add_exception_handler(BookkeeperError, ours)
     api.add_exception_handler(RequestValidationError, invalid)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper import wire
-from bookkeeper.errors import BookkeeperError, Unauthenticated
+from bookkeeper.errors import BookkeeperError, CatalogError, Unauthenticated
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.protocol import Delivered, ProcessKey, StartProcess, Status
 from bookkeeper.server.guarding import Guard
@@ -95,7 +95,7 @@ class Workers:
             return
         except Exception:
             log.exception("call failed", extra={"verb": verb})
-            status = await failure(send, BookkeeperError("the server failed", remedy="its log tells more about it"))
+            status = await failure(send, CatalogError("the server failed", remedy="its log tells more about it"))
             self._metrics.call(verb, status, time.perf_counter() - started)
             return
         status, headers, body = _dressed(answer)
