@@ -40,7 +40,9 @@ class Attempt(NamedTuple):
 
 
 def publish_pending(
-    database: Database, project: str | None = None, on_step: Callable[[str], None] = lambda _: None
+    database: Database,
+    project: str | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> list[Attempt]:
     """Publish and record every waiting output, of one project's request or of the whole catalog; return what came of it.
 
@@ -70,9 +72,14 @@ def pending(database: Database, project: str | None = None) -> list[dict[str, An
 @operation("work", project="project")
 def publish_behind_urls(database: Database, project: str | None = None) -> list[Attempt]:
     """Publish what waits in destinations behind URLs that this catalog claimed: one publisher at a time."""
+
+    def waiting() -> list[dict[str, Any]]:
+        return [row for row in pending(database, project) if "://" in stageout.resolve(row["final_url"])]
+
+    if not waiting():
+        return []
     with database.sole_publisher():
-        rows = [row for row in pending(database, project) if "://" in stageout.resolve(row["final_url"])]
-        return [_publish(database, row, lambda _: None) for row in rows]
+        return [_publish(database, row, lambda _: None) for row in waiting()]
 
 
 @operation("work", process="process")

@@ -58,7 +58,7 @@ class RemoteCatalog(Remote):
         """Return the ledger, through the server."""
         from bookkeeper.client.ledger import HttpLedger
 
-        return HttpLedger(self._transport, token_of)
+        return HttpLedger(self._transport, token_of())
 
     def call(self, operation: Operation, arguments: Mapping[str, Any]) -> Any:
         """Let the server do an operation; return the answer. Raises what the operation raises, and `CatalogError`.

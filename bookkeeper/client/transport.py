@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bookkeeper.errors import (
     BookkeeperError,
     CatalogBusy,
+    CatalogError,
     CatalogOutdated,
     CatalogTooNew,
     ServerUnreachable,
@@ -158,7 +159,7 @@ class Transport:
             return Response(status, headers, answer.content)
         problem = decode_error(answer.content)
         if problem is None:
-            raise BookkeeperError(
+            raise (CatalogError if status >= 500 else BookkeeperError)(
                 f"{self.url} answered {status} {answer.reason_phrase}", remedy="its log tells more about it"
             )
         raise problem

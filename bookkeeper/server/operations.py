@@ -25,12 +25,12 @@ from bookkeeper.server import streaming
 from bookkeeper.server.schemas import schema_of
 
 if TYPE_CHECKING:
-    from bookkeeper.server.guarding import Guard, Identity
     from fastapi import APIRouter
     from starlette.requests import Request
     from starlette.responses import Response
 
     from bookkeeper.catalog import Database
+    from bookkeeper.server.guarding import Guard, Identity
 
 SCOPES: Final = ("read", "work", "operate", "admin")
 
@@ -194,7 +194,8 @@ class _Call:
     async def _identity(self, request: Request) -> Identity | None:
         if self.operation.scope is None:  # an argument proves who calls
             return None
-        return await in_thread(self._guard.identify, request.headers.get("authorization"))
+        found: Identity = await in_thread(self._guard.identify, request.headers.get("authorization"))
+        return found
 
     def _allow_at_all(self, identity: Identity | None) -> None:
         if identity is not None and self.operation.scope is not None:
