@@ -32,6 +32,7 @@ API: Final = 1
 """The version of what travels: the ``v1`` of every path. It rises only when older ones cannot be understood."""
 
 _NAME: Final = re.compile(r"[a-z_]+\.[a-z_]+")
+_STAYS: Final = object()
 _LISTS: Final = (Iterable, Iterator, Collection)
 
 
@@ -92,7 +93,7 @@ class Operation:
             if one.name == self.upload:
                 continue
             hint = _hint_of(self.function, one.annotation)
-            if hint is not None and not _is_called(hint):
+            if hint is not _STAYS and not _is_called(hint):
                 found[one.name] = (hint, one.default)
         return found
 
@@ -100,8 +101,8 @@ class Operation:
     def returns(self) -> Any:
         """The type of the answer; of an iterator, that of its items (see `streams`)."""
         hint = _hint_of(self.function, inspect.signature(self.function).return_annotation)
-        assert hint is not None, f"{self.name} has no type that can travel"
-        return hint
+        assert hint is not _STAYS, f"{self.name} has no type that can travel"
+        return typing.get_args(hint)[0] if self.streams else hint
 
     @functools.cached_property
     def streams(self) -> bool:
@@ -125,7 +126,10 @@ class Operation:
                 travel[name] = value
             elif name in self.parameters:
                 travel[name] = _as_list(value, self.parameters[name][0])
-            elif not callable(value):
+            elif callable(value):
+                if self.upload is not None:
+                    travel[name] = value  # told here, of what was sent
+            else:
                 raise UsageError(
                     f"{name} cannot be sent to the catalog's server",
                     remedy="leave it out, or do it on the server's host",
@@ -183,12 +187,12 @@ def refuse(database: object, what: str, remedy: str) -> None:
 
 
 def _hint_of(function: Callable[..., Any], annotation: Any) -> Any:
-    """Return a type as it travels; None where it cannot: its name is known to type checkers only, say."""
+    """Return a type as it travels; `_STAYS` where it cannot: its name is known to type checkers only, say."""
     if isinstance(annotation, str):
         try:
             annotation = eval(annotation, function.__globals__)  # noqa: S307 - the program's own annotations
         except NameError:
-            return None
+            return _STAYS
     return _travelling(annotation)
 
 

@@ -95,7 +95,7 @@ def _asked(
         with transport.client().stream("POST", path, content=content, headers=headers) as answer:
             if answer.status_code >= 300:
                 answer.read()
-            transport.judged(answer)
+            transport.judge(answer)
             yield str(answer.status_code)
             yield from answer.iter_lines()
     except httpx.TransportError as error:

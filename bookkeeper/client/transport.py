@@ -145,10 +145,12 @@ class Transport:
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
             raise UsageError(f"{self.url} cannot be asked: {error}") from error
-        return self.judged(answer, repeatable)
+        self.judge(answer, repeatable)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status_code, headers, answer.content)
 
-    def judged(self, answer: httpx.Response, repeatable: bool = False) -> Response:
-        """Return an answer that was read, if it is a good one; raise what it says otherwise."""
+    def judge(self, answer: httpx.Response, repeatable: bool = False) -> None:
+        """Raise what an answer says, unless it is a good one."""
         status, headers = answer.status_code, {name.lower(): value for name, value in answer.headers.items()}
         if status in NOT_TAKEN or (status in GATEWAY and repeatable):
             problem = decode_error(answer.content)
@@ -156,7 +158,7 @@ class Transport:
             raise _Again(words, after=_seconds(headers.get("retry-after")), busy=True)
         self._check_version(status, headers)
         if status < 300:
-            return Response(status, headers, answer.content)
+            return
         problem = decode_error(answer.content)
         if problem is None:
             raise (CatalogError if status >= 500 else BookkeeperError)(

@@ -14,6 +14,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -36,6 +37,32 @@ SCOPES: Final = ("read", "work", "operate", "admin")
 
 KEPT: Final = 10_000
 """Answers of calls with a key that are kept, to be given again."""
+
+ROOMS: Final = (
+    "check",
+    "client.queries",
+    "datasets",
+    "estimates.asking",
+    "estimates.forecast",
+    "files",
+    "ledger.door",
+    "logs",
+    "nodes",
+    "plugins.cursors",
+    "plugins.log",
+    "plugins.subscribers",
+    "projects",
+    "publishing",
+    "recovery",
+    "reporting.explaining",
+    "reporting.failures",
+    "reporting.performance",
+    "reporting.process",
+    "reporting.recent",
+    "stepwise",
+    "submit.remembering",
+)
+"""The modules that have operations."""
 
 PROJECT_OF: Final = """
 SELECT j.name FROM processes p JOIN projects j ON j.id = p.project_id WHERE p.id = :process
@@ -60,23 +87,8 @@ PAGES: Final = {
 
 def load() -> Mapping[str, Operation]:
     """Return every operation there is: load the modules that have any."""
-    from bookkeeper import (  # noqa: F401  # noqa: F401
-        check,
-        datasets,
-        estimates,
-        files,
-        logs,
-        nodes,
-        plugins,
-        projects,
-        publishing,
-        recovery,
-        reporting,
-        stepwise,
-        submit,
-    )
-    from bookkeeper.client import queries  # noqa: F401
-
+    for name in ROOMS:
+        import_module(f"bookkeeper.{name}")
     return REGISTRY
 
 

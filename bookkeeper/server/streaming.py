@@ -44,13 +44,18 @@ async def uploaded(
 ) -> Response:
     """Take in a stream of items and do the operation with them, when the last one came; return its answer."""
     from starlette.concurrency import run_in_threadpool
+    from starlette.requests import ClientDisconnect
+    from starlette.responses import Response
 
     spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by the iterator
     try:
         async for chunk in request.stream():
-            await run_in_threadpool(spool.write, chunk)
+            spool.write(chunk)  # as far as the system's cache: it does not wait
         spool.seek(0)
         said = await run_in_threadpool(lambda: ready(spool.readline(LINE)))
+    except ClientDisconnect:  # nothing was done, and nobody is there to be told
+        spool.close()
+        return Response(status_code=499)
     except BaseException:
         spool.close()
         raise
