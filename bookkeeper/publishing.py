@@ -69,7 +69,7 @@ def pending(database: Database, project: str | None = None) -> list[dict[str, An
     return database.rows(PENDING_OF, {"project": project})
 
 
-@operation("work", project="project")
+@operation("work", project="project", slow=True)
 def publish_behind_urls(database: Database, project: str | None = None) -> list[Attempt]:
     """Publish what waits in destinations behind URLs that this catalog claimed: one publisher at a time."""
 

@@ -60,7 +60,7 @@ class Plan:
         return self.takes + self.held > 0
 
 
-@operation("read")
+@operation("read", slow=True)
 def uncommitted(database: Database, project: str) -> list[dict[str, Any]]:
     """Return the rows of the view `uncommitted` of the project's request: every file that does not count, and why."""
     return database.rows(UNCOMMITTED, {"request": _request_of(database, project)})
@@ -150,7 +150,7 @@ def begin_reopen(database: Database, project: str, process: int, reason: str) ->
     )
 
 
-@operation("operate", project="project")
+@operation("operate", project="project", slow=True)
 def delete_behind_urls(database: Database, project: str, process: int, reason: str) -> None:
     """Delete the objects of a process that is reopened from destinations behind URLs that this catalog claimed."""
     from bookkeeper import stageout

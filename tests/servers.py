@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from bookkeeper.catalog import Database
 from bookkeeper.server import Settings, make_app
 from bookkeeper.server.operations import router
 from bookkeeper.server.running import Place, config, listening
+
+Reach = Callable[[Path], str]
+"""See the fixture ``reach``."""
 
 
 @contextlib.contextmanager

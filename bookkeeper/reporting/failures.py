@@ -62,7 +62,7 @@ class Cell:
     ids: list[int]
 
 
-@operation("read")
+@operation("read", slow=True)
 def failures_of(
     database: Database,
     project: str,

@@ -43,7 +43,7 @@ SELECT COUNT(*) AS processes FROM requests r JOIN processes p ON p.request_id = 
 COMMITTED: Final = frozenset({"committed", "revoking"})
 
 
-@operation("read")
+@operation("read", slow=True)
 def performance_of(database: Database, project: str) -> dict[str, Any]:
     """Return how the request of ``project`` runs, as JSON can hold it. Raises `NotFound`.
 

@@ -14,6 +14,7 @@ from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
 from bookkeeper.estimates import Asks
 from bookkeeper.executors import Executor, JobStatus
 from bookkeeper.ledger.door import bury, forgive, sweep
+from bookkeeper.operations import Remote
 from bookkeeper.plugins import Dispatcher
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
@@ -145,9 +146,10 @@ class _Run:
         """Keep workers going; return the numbers when there is nothing to start any more and none of ours runs."""
         while True:
             self._reap()
-            if slept := self._slept():
-                forgive(self._database, f"this host slept for {slept:.0f} s")
-            sweep(self._database)
+            if not isinstance(self._database, Remote):  # a server looks after that itself, by its own clock
+                if slept := self._slept():
+                    forgive(self._database, f"this host slept for {slept:.0f} s")
+                sweep(self._database)
             status = self._look("running")
             if self._stop.is_set():
                 return status
