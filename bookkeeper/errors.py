@@ -24,7 +24,10 @@
     ├── NothingToDo                12   no file is left for this process
     ├── RolledBack                 13   the process was rolled back in good order
     ├── Unsound                    14   `check` found a broken invariant
-    └── NodeExcluded               15   this node is given nothing for a while
+    ├── NodeExcluded               15   this node is given nothing for a while
+    └── AccessDenied               16   the catalog server does not let the caller do this
+        ├── Unauthenticated        16
+        └── Forbidden              16
 """
 
 from __future__ import annotations
@@ -180,3 +183,29 @@ class NodeExcluded(BookkeeperError):
     """This node is given nothing for a while: too much failed on it, or a person says so."""
 
     exit_code = 15
+
+
+class AccessDenied(BookkeeperError):
+    """Whoever calls may not do this. ``cause`` is one word that refusals are counted by; no message holds a token."""
+
+    exit_code = 16
+    cause = "denied"
+
+    def __init__(self, message: str, *, remedy: str | None = None, cause: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        if cause is not None:
+            self.cause = cause
+
+
+class Unauthenticated(AccessDenied):
+    """The catalog server does not know who calls: there is no token, or it does not hold."""
+
+    default_remedy = "put a token into $BOOKKEEPER_TOKEN or the file $BOOKKEEPER_TOKEN_FILE; `bookkeeper token create` makes one on the server"
+    cause = "missing"
+
+
+class Forbidden(AccessDenied):
+    """The catalog server knows who calls, and the token does not allow this."""
+
+    default_remedy = "ask an administrator of the catalog for a token with this scope"
+    cause = "scope"
