@@ -8,20 +8,35 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bookkeeper import sqlite
 from bookkeeper.errors import CatalogError, CatalogMissing, CatalogOutdated, CatalogTooNew, QueryError, UsageError
+from bookkeeper.filesystems import refuse_network_file_system
 from bookkeeper.sqlite import NOW, Tx, Writer
+
+T = TypeVar("T")
 
 DEFAULT_URL: Final = "sqlite:///bookkeeper.db"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """What projects, datasets and outputs may be called."""
 
-__all__ = ["DEFAULT_URL", "NOW", "Database", "Tx", "check_name", "create", "open_existing", "storable", "upgrade"]
+__all__ = [
+    "DEFAULT_URL",
+    "NOW",
+    "Database",
+    "Tx",
+    "check_name",
+    "create",
+    "integrity_errors",
+    "open_existing",
+    "storable",
+    "upgrade",
+]
 
 
 def check_name(kind: str, name: str) -> str:
@@ -32,6 +47,12 @@ def check_name(kind: str, name: str) -> str:
             remedy="use letters, digits and _ . + -, beginning with a letter or digit, at most 200",
         )
     return name
+
+
+def integrity_errors() -> tuple[type[Exception], ...]:
+    """Return what the drivers in use raise where a constraint refuses a row: for ``except integrity_errors()``."""
+    psycopg = sys.modules.get("psycopg")
+    return (sqlite3.IntegrityError,) if psycopg is None else (sqlite3.IntegrityError, psycopg.IntegrityError)
 
 
 def storable(text: str) -> str:
@@ -71,6 +92,16 @@ class Database:
         ``durable``: on disk before the block is left. Leaving by an exception rolls back.
         """
         return self._pool.writer(durable=durable)
+
+    def run(self, move: Callable[[Tx], T], *, durable: bool = False) -> T:
+        """Make one move of the kernel in one write transaction, and return its answer.
+
+        Whatever makes moves goes through here: a database that can lose a race makes the move again, and one that
+        serves many callers makes the moves of several in one transaction. So a move must be repeatable, and have no
+        effect but through its ``tx``.
+        """
+        with self.transaction(durable=durable) as tx:
+            return move(tx)
 
     @contextlib.contextmanager
     def sole_publisher(self) -> Iterator[bool]:
@@ -138,7 +169,7 @@ def create(url: str) -> Database:
     path = sqlite.path_of(url)
     if not path.parent.is_dir():
         raise CatalogError(f"the folder {path.parent} does not exist", remedy=f"mkdir -p {path.parent}")
-    sqlite.refuse_network_file_system(path)
+    refuse_network_file_system(path)
     upgrade(path)
     return open_existing(url)
 
@@ -150,7 +181,7 @@ def open_existing(url: str) -> Database:
     A backup says so by ``stamped``; `bookkeeper.ledger.restore.put_to_use` must come before any other write to it.
     """
     path = sqlite.path_of(url)
-    sqlite.refuse_network_file_system(path)
+    refuse_network_file_system(path)
     try:
         with contextlib.closing(sqlite.connect_read_only(path)) as reader:
             _check_revision(_revision_of(reader), path)

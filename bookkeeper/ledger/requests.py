@@ -146,7 +146,8 @@ class ProjectRow:
 
 
 def find(tx: Tx, name: str) -> ProjectRow:
-    """Return a project by name. Raises `NotFound`."""
+    """Return a project by name, for a move of the whole of it: no process of the request moves meanwhile. Raises `NotFound`."""
+    tx.lock_request(project=name, alone=True)
     row = tx.run(PROJECT, {"name": name}).fetchone()
     if row is None:
         raise NotFound(f"there is no project {name!r}", remedy="`bookkeeper project list` names them")

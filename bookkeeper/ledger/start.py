@@ -47,6 +47,7 @@ def start_process(tx: Tx, start: StartProcess) -> Started:
     Raises `NotFound`, `Paused`, `NotAllowed`, `NodeExcluded`, and `Fenced` where that earlier process was rolled back.
     """
     token = secret(start.nonce)
+    tx.lock_request(project=start.project)
     tx.run(
         START,
         {
