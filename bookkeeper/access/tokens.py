@@ -113,8 +113,8 @@ def create(
     }
     with keys.changing():
         signer = keys.signing() or keys.add(database.now())
-        with database.transaction(durable=True) as tx:
-            created, expires = _add(tx, {**asked, "key": signer.kid})
+        row = {**asked, "key": signer.kid}
+        created, expires = database.run(lambda tx: _add(tx, row), durable=True)
         return NewToken(
             id=str(asked["id"]),
             name=name,
@@ -188,8 +188,7 @@ def revoke(database: Database, which: str, *, by: str | None = None) -> list[str
     """
     if database.one(KNOWN, {"which": storable(which)}) is None:
         raise NotFound(f"there is no token {which[:200]!r}", remedy="`bookkeeper token list` shows names and numbers")
-    with database.transaction(durable=True) as tx:
-        return _revoke(tx, storable(which), _by(by))
+    return database.run(lambda tx: _revoke(tx, storable(which), _by(by)), durable=True)
 
 
 def _revoke(tx: Tx, which: str, by: str) -> list[str]:
@@ -206,13 +205,11 @@ def rotate(database: Database, *, compromised: bool = False, by: str | None = No
     """
     keys = KeyFile(database.folder)
     with keys.changing():
-        with database.transaction(durable=True) as tx:
-            revoked, ends = _ends(tx, _by(by), compromised=compromised)
+        revoked, ends = database.run(lambda tx: _ends(tx, _by(by), compromised=compromised), durable=True)
         fresh = keys.add(database.now(), retire=ends)
         verifying = [key.kid for key in keys.known() if not key.signs]
         body = {"kid": fresh.kid, "verifying": verifying, "compromised": compromised, "by": _by(by)}
-        with database.transaction(durable=True) as tx:
-            record(tx, "keys.rotated", {**body, "revoked": revoked})
+        database.run(lambda tx: record(tx, "keys.rotated", {**body, "revoked": revoked}), durable=True)
     return Rotation(fresh.kid, verifying, revoked)
 
 
