@@ -17,7 +17,7 @@ from bookkeeper_cli import catalogs, render
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node", "plugin")
+NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node", "token", "plugin")
 """Commands that have verbs of their own; each is a module of that name."""
 
 HOMES: Final = {
@@ -34,6 +34,7 @@ HOMES: Final = {
     "report": "report",
     "recover": "recover",
     "node": "node",
+    "token": "token",
     "outputs": "status",
     "logs": "status",
     "lineage": "status",

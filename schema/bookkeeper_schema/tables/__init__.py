@@ -6,6 +6,7 @@ these tables by migrations; a test holds that both are the same, to the letter o
 
 from sqlmodel import SQLModel
 
+from bookkeeper_schema.tables.access import Token
 from bookkeeper_schema.tables.catalogue import (
     Catalog,
     Dataset,
@@ -42,4 +43,5 @@ __all__ = [
     "Request",
     "Snapshot",
     "SnapshotFile",
+    "Token",
 ]

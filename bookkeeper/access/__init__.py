@@ -1,0 +1,21 @@
+"""Who may do what on the catalog server: tokens, the keys that sign them, and the guard that tells who calls."""
+
+from bookkeeper.access.guard import Guard
+from bookkeeper.access.handing import handing_over
+from bookkeeper.access.identity import Grant, Identity
+from bookkeeper.access.keys import KeyFile
+from bookkeeper.access.tokens import NewToken, Rotation, create, list_all, revoke, rotate
+
+__all__ = [
+    "Grant",
+    "Guard",
+    "Identity",
+    "KeyFile",
+    "NewToken",
+    "Rotation",
+    "create",
+    "handing_over",
+    "list_all",
+    "revoke",
+    "rotate",
+]
