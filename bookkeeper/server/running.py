@@ -99,14 +99,21 @@ class Server(uvicorn.Server):
             self._ready()
 
 
-def serve(database: Database, place: Place, parts: Parts, on_ready: Callable[[str], object] = lambda url: None) -> None:
-    """Serve a catalog until SIGTERM or SIGINT; what was taken by then is done and answered.
+def guarded(place: Place, *, open_to_all: bool) -> None:
+    """Raise `NotAllowed` where whoever reaches a server may do everything, and it is reached from other hosts."""
+    if open_to_all:
+        require_loopback(place.host)
+
+
+def serve_one(
+    database: Database, place: Place, parts: Parts, on_ready: Callable[[str], object] = lambda url: None
+) -> None:
+    """Serve a catalog from this process until SIGTERM or SIGINT; what was taken by then is done and answered.
 
     ``on_ready`` is given the server's URL once it answers. Raises `UsageError`, `NotAllowed` (a server without a guard
     that others could reach).
     """
-    if parts.guard is None or isinstance(parts.guard, Open):
-        require_loopback(place.host)
+    guarded(place, open_to_all=parts.guard is None or isinstance(parts.guard, Open))
     with listening(place) as (bound, url):
         Server(database, place, parts, lambda: on_ready(url)).run(sockets=[bound])
 

@@ -87,7 +87,7 @@ class ServerProcess:
         words += self.options or ("--open",)
         with self.log.open("a") as log:
             self._running = subprocess.Popen(
-                [sys.executable, "-m", "bookkeeper_cli", *words],
+                [sys.executable, "-m", "bookkeeper_cli.main", *words],
                 stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         assert self._running.stdout is not None
