@@ -45,6 +45,8 @@ ROOMS: Final = (
     "estimates.asking",
     "estimates.forecast",
     "files",
+    "journal.ingesting",
+    "journal.lending",
     "ledger.door",
     "logs",
     "nodes",
