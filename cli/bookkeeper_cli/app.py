@@ -28,6 +28,8 @@ HOMES: Final = {
     "project": "project",
     "submit": "submit",
     "work": "work",
+    "ticket": "journal",
+    "ingest": "journal",
     "process": "process",
     "status": "status",
     "failures": "failures",
