@@ -29,6 +29,7 @@ from bookkeeper.errors import (
 )
 from bookkeeper.journal import chain, proving, tickets
 from bookkeeper.journal.story import Story
+from bookkeeper.journal.tickets import Ticket
 from bookkeeper.ledger import SqlLedger, journals
 from bookkeeper.ledger.restore import RESTORED
 from bookkeeper.operations import operation
@@ -139,15 +140,24 @@ def take_in(database: Database, name: str, text: str, discard: bool = True) -> I
         return Ingested(name, Verdict.NOT_AUTHENTIC, str(error))
     assert found is not None
     try:
-        return _Ingest(database, name, found, token, discard).run()
+        return Settling(database, name, found, token, discard).run()
     except UsageError as error:  # proved, and still not to be understood: another version, or its writer is wrong
         return Ingested(name, Verdict.REFUSED, str(error), begin.ticket.project, begin.ticket.process, found.runs[0])
 
 
-class _Ingest:
-    """One authentic journal on its way in."""
+class Settling:
+    """One authentic journal on its way in. ``prove`` raises for outputs that are not what the manifest says."""
 
-    def __init__(self, database: Database, name: str, journal: chain.Journal, token: str, discard: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        journal: chain.Journal,
+        token: str,
+        discard: bool,
+        prove: Callable[[Ticket, tuple[str, ...], Manifest], None] = proving.prove,
+    ) -> None:
+        self._proved = prove
         self.database, self.name, self.discard = database, name, discard
         self.ticket, self.runs = journal.begin.ticket, journal.runs
         self.run_name = self.runs[0]
@@ -240,7 +250,7 @@ class _Ingest:
     def _prove(self, manifest: Manifest) -> None:
         """Prove the outputs; a storage that this host does not know is one that it cannot reach."""
         try:
-            proving.prove(self.ticket, self.runs, manifest)
+            self._proved(self.ticket, self.runs, manifest)
         except UsageError as error:
             raise StorageError(str(error), remedy=error.remedy) from error
 

@@ -34,7 +34,7 @@ from bookkeeper.journal import tickets
 from bookkeeper.journal.tickets import SignedTicket, Ticket
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.operations import operation
-from bookkeeper.protocol import Fate, ProcessKey, StartProcess
+from bookkeeper.protocol import Delivered, Fate, ProcessKey, Started, StartProcess
 
 WALL: Final = "8h"
 GRACE: Final = "1h"
@@ -218,6 +218,20 @@ def lend(database: Database, project: str, salt: str, terms: Terms) -> SignedTic
         )
     if terms.destination is not None:
         ledger.will_write_to(started.key, terms.destination)
+    return sign(database, secret, salt, started, given, destination=terms.destination, validate=terms.validate)
+
+
+def sign(
+    database: Database,
+    secret: tickets.Secret,
+    salt: str,
+    started: Started,
+    given: Delivered,
+    *,
+    destination: str | None = None,
+    validate: str = "deep",
+) -> SignedTicket:
+    """Return the ticket of a process and of the files that it was given; the same again for the same process."""
     times = database.one(TIMES, {"id": started.key.id})
     assert times is not None
     return secret.sign(
@@ -229,7 +243,7 @@ def lend(database: Database, project: str, salt: str, terms: Terms) -> SignedTic
             process=started.key.id,
             tag=started.tag,
             request=started.request,
-            project=project,
+            project=started.project,
             lease=started.lease,
             issued_at=round(times["started_at"], 3),
             expires_at=round(times["started_at"] + started.lease, 3),
@@ -237,8 +251,8 @@ def lend(database: Database, project: str, salt: str, terms: Terms) -> SignedTic
             partitioned=started.partitioned,
             partition=given.partition,
             output_required=started.output_required,
-            destination=terms.destination,
-            validate=terms.validate,
+            destination=destination,
+            validate=validate,
             files=given.files,
         )
     )

@@ -12,6 +12,7 @@ from bookkeeper.api import Catalog
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.protocol import Ledger
 from ledgers import new_catalog
+from services.journals import IngestedLedger
 from services.servers import http_ledger
 
 
@@ -36,4 +37,5 @@ def over_http(catalog: Catalog) -> AbstractContextManager[Ledger]:
 BACKENDS: dict[str, Backend] = {
     "sqlite": Backend(new_catalog, direct),
     "http-sqlite": Backend(new_catalog, over_http),
+    "journal": Backend(new_catalog, IngestedLedger),
 }
