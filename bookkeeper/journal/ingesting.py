@@ -216,8 +216,9 @@ class Settling:
     def _roll_back(self) -> Ingested:
         end = self.story.rolled_back
         assert end is not None
+        marks = [*self.story.marks.values(), *end.marks]
         became = self.ledger.roll_back(
-            self.key, end.reason, step=end.step, counted=end.counted, marks=end.marks, evidence=end.evidence
+            self.key, end.reason, step=end.step, counted=end.counted, marks=marks, evidence=end.evidence
         )
         if became is Fate.COMMITTED:
             return self._refused()

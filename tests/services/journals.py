@@ -33,6 +33,40 @@ from bookkeeper.protocol import (
     StoredOutput,
 )
 
+NOT_OFFLINE: dict[str, tuple[str, ...]] = {
+    "a job without a network does not hear that it was rolled back: its end record is refused when it is ingested": (
+        "test_a_process_that_was_rolled_back_is_told_so_and_why[[]journal-expired-*",
+        "test_a_process_that_was_rolled_back_is_told_so_and_why[[]journal-fenced-*",
+        "test_a_process_that_was_rolled_back_is_told_so_and_why[[]journal-revoked-*",
+        "test_a_later_end_with_fence_fences[[]*",
+        "test_max_wall_ends_a_process_whose_heart_beats[[]*",
+        "test_a_staged_process_is_under_max_wall_too[[]*",
+    ),
+    "no lease is renewed from afar: it is as long as the job may take": (
+        "test_a_sign_of_life_renews_the_lease_even_after_it_ran_out_unnoticed[[]*",
+        "test_a_stage_is_on_disk_as_a_deadline_that_a_heartbeat_moves[[]*",
+    ),
+    "files are lent at once, when the ticket is made: what changes later in the catalog gives and takes none": (
+        "test_the_same_number_again_gets_the_same_list_and_takes_nothing[[]*",
+        "test_full_is_said_when_the_process_has_all_it_may_have[[]*",
+        "test_none_now_is_said_while_another_holds_and_exhausted_when_none_does[[]*",
+        "test_nothing_is_delivered_while_paused_and_after_the_end[[]*",
+        "test_skipped_and_failed_files_never_come_back_to_the_same_process[[]*",
+        "test_a_node_where_different_files_fail_while_others_do_well_is_excluded[[]*",
+        "test_the_limit_holds_for_all_that_a_process_is_given_not_for_one_call[[]*",
+        "test_files_that_failed_less_come_first_and_no_group_grows_past_its_smallest_limit[[]*",
+        "test_a_process_does_not_mix_files_that_failed_into_a_group_already_too_large[[]*",
+    ),
+    "what is staged stands in the journal alone until the end record is ingested": (
+        "test_a_staged_process_holds_its_files_and_commits_what_it_staged[[]*",
+        "test_outputs_that_differ_from_the_staged_ones_are_refused[[]*",
+        "test_a_stage_that_is_refused_rolls_back[[]journal-taken temporary name]",
+        "test_an_output_is_published_once_it_counts[[]*",
+    ),
+}
+"""The cases of the contract that presuppose a conversation with a catalog, by the reason. They must fail: one that
+passes does not belong here."""
+
 
 class IngestedLedger:
     """Every verb of a process whose ticket was made is written into its journal, which is then ingested."""
