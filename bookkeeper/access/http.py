@@ -41,7 +41,7 @@ class Refused:
 
 
 class FailureLimit:
-    """Counts the tokens of each client that did not hold. One network of IPv6 (/64) is one client."""
+    """Counts the tokens of each known client that did not hold. One network of IPv6 (/64) is one client."""
 
     def __init__(
         self, failures: int = FAILURES, window: float = WINDOW, *, clock: Callable[[], float] = time.monotonic
@@ -63,6 +63,8 @@ class FailureLimit:
 
     def failed(self, client: str) -> None:
         """Count a token of a client that did not hold."""
+        if not client:  # it says nothing of who that is
+            return
         with self._lock:
             name, now = _network(client), self._clock()
             recent = [moment for moment in self._counts.get(name, []) if moment > now - self.window]
