@@ -14,7 +14,8 @@
     │   ├── CatalogMissing          6
     │   ├── CatalogTooNew           6
     │   ├── CatalogOutdated         6
-    │   └── CatalogBusy             6
+    │   ├── CatalogBusy             6
+    │   └── ServerUnreachable       6
     ├── Fenced                      7   this process was rolled back; what it did does not count
     ├── ValidationError             8   a file is not what it should be
     ├── StorageError                9   copying, reading or publishing failed
@@ -123,6 +124,12 @@ class CatalogBusy(CatalogError):
     """The catalog stayed locked by another program."""
 
     default_remedy = "find what holds it (`lsof` on the database); then try again"
+
+
+class ServerUnreachable(CatalogError):
+    """The catalog's server cannot be reached, or did not answer."""
+
+    default_remedy = "check the address and the network; `curl ADDRESS/healthz` tells whether it runs"
 
 
 class Fenced(BookkeeperError):

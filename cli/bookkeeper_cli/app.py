@@ -39,6 +39,7 @@ HOMES: Final = {
     "logs": "status",
     "lineage": "status",
     "plugin": "plugin",
+    "serve": "serve",
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
