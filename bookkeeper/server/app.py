@@ -189,7 +189,7 @@ def _translate_errors(app: Application, api: FastAPI) -> None:
     from bookkeeper.errors import CatalogError, NotFound, UsageError
 
     def spelled(error: BookkeeperError, status: int) -> Response:
-        headers = {name.decode(): value.decode() for name, value in headers_of(status)}
+        headers = {name.decode(): value.decode() for name, value in headers_of(status, error)}
         return Response(wire.encode_error(error), status, headers, "application/json")
 
     async def ours(_: Request, error: Exception) -> Response:

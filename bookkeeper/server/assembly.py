@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bookkeeper.errors import NotAllowed, UsageError
 from bookkeeper.server.app import MakeRouter, Settings
@@ -56,11 +56,9 @@ def parts_of(database: Database, *, open_to_all: bool, settings: Settings | None
 
 
 def _guard(database: Database) -> Guard:
-    if importlib.util.find_spec("bookkeeper.access") is None:
-        raise NotAllowed("this version knows no tokens", remedy="serve this host only: --open")
-    access: Any = import_module("bookkeeper.access")
-    guard: Guard = access.gate(database)
-    return guard
+    from bookkeeper.access import gate
+
+    return gate(database)
 
 
 def _router(module: str) -> MakeRouter | None:
