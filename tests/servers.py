@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bookkeeper.catalog import Database
+from bookkeeper.catalog import Database, create
 from bookkeeper.server import Settings, make_app
 from bookkeeper.server.operations import router
 from bookkeeper.server.running import Place, config, listening
 
 Reach = Callable[[Path], str]
 """See the fixture ``reach``."""
+
+
+def local(path: Path) -> str:
+    """Make a catalog, without a server; return its address."""
+    with contextlib.closing(create(f"sqlite:///{path}")) as database:
+        return database.url
 
 
 @contextlib.contextmanager
