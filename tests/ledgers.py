@@ -6,7 +6,7 @@ import functools
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,9 @@ class World:
         self.ledger: Ledger = SqlLedger(catalog.database)
 
     @classmethod
-    def create(cls, path: Path, files: int = 4, **rules: Any) -> World:
-        """Make a catalog of so many files, and the project ``p`` over them."""
-        world = cls(new_catalog(path))
+    def create(cls, path: Path, files: int = 4, *, new: Callable[[Path], Catalog] | None = None, **rules: Any) -> World:
+        """Make a catalog of so many files, by ``new``, and the project ``p`` over them."""
+        world = cls((new or new_catalog)(path))
         world.catalog.declare_files(
             {
                 "name": NAMES.format(number),

@@ -16,8 +16,8 @@ class Identity(Protocol):
 class Guard(Protocol):
     """Recognises callers by the ``Authorization`` header of a request."""
 
-    def identify(self, authorization: str | None) -> Identity:
-        """Return who calls. Raises where nobody may be that."""
+    def identify(self, authorization: str | None, client: str = "") -> Identity:
+        """Return who calls, from this address. Raises `AccessDenied` where nobody may be that. May take a while."""
         ...
 
 
@@ -31,6 +31,6 @@ class Everybody:
 class Open:
     """The guard of an open server, which listens on this host only."""
 
-    def identify(self, authorization: str | None) -> Everybody:
+    def identify(self, authorization: str | None, client: str = "") -> Everybody:
         """Recognise everybody."""
         return Everybody()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import uvicorn
+
 from bookkeeper.errors import NotAllowed, UsageError
-from bookkeeper.server.app import Application, MakeRouter, Settings, make_app
+from bookkeeper.server.app import MakeRouter, Settings, make_app
 from bookkeeper.server.guarding import Guard, Open
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from bookkeeper.catalog import Database
 
 BACKLOG: Final = 4096
@@ -81,40 +82,44 @@ def listening(place: Place) -> Iterator[tuple[socket.socket, str]]:
         yield bound, f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def serve(database: Database, place: Place, parts: Parts, on_ready: Callable[[str], object] = lambda url: None) -> None:
-    """Serve a catalog until SIGTERM or SIGINT; what was taken by then is done and answered.
+class Server(uvicorn.Server):
+    """uvicorn, serving a catalog; ``ready`` is called when it answers."""
+
+    def __init__(self, database: Database, place: Place, parts: Parts, ready: Callable[[], object]) -> None:
+        app = make_app(
+            database, guard=parts.guard, operations=parts.operations, pages=parts.pages, settings=parts.settings
+        )
+        super().__init__(config(app, place))
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and tell so."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._ready()
+
+
+def guarded(place: Place, *, open_to_all: bool) -> None:
+    """Raise `NotAllowed` where whoever reaches a server may do everything, and it is reached from other hosts."""
+    if open_to_all:
+        require_loopback(place.host)
+
+
+def serve_one(
+    database: Database, place: Place, parts: Parts, on_ready: Callable[[str], object] = lambda url: None
+) -> None:
+    """Serve a catalog from this process until SIGTERM or SIGINT; what was taken by then is done and answered.
 
     ``on_ready`` is given the server's URL once it answers. Raises `UsageError`, `NotAllowed` (a server without a guard
     that others could reach).
     """
-    if parts.guard is None or isinstance(parts.guard, Open):
-        require_loopback(place.host)
+    guarded(place, open_to_all=parts.guard is None or isinstance(parts.guard, Open))
     with listening(place) as (bound, url):
-        app = make_app(
-            database, guard=parts.guard, operations=parts.operations, pages=parts.pages, settings=parts.settings
-        )
-        server = _server(app, place, lambda: on_ready(url))
-        server.run(sockets=[bound])
-
-
-def _server(app: Application, place: Place, ready: Callable[[], object]) -> uvicorn.Server:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets=sockets)
-            if self.started:
-                ready()
-
-    return Server(config(app, place))
+        Server(database, place, parts, lambda: on_ready(url)).run(sockets=[bound])
 
 
 def config(app: Any, place: Place) -> uvicorn.Config:
     """Return how uvicorn runs the application. Raises `UsageError` where the TLS files are none."""
-    import ssl
-
-    import uvicorn
-
     made = uvicorn.Config(
         app,
         http="httptools",

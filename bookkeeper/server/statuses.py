@@ -25,7 +25,12 @@ STATUSES: Final[dict[type[errors.BookkeeperError], int]] = {
     errors.Forbidden: 403,
 }
 
+CAUSES: Final = {"throttled": 429, "issuer-unavailable": 503}
+"""Refusals after which it helps to come again."""
+
 
 def status_of(error: errors.BookkeeperError) -> int:
     """Return the status of an error: its class's, or that of the nearest class above it; 500 where there is none."""
+    if isinstance(error, errors.AccessDenied) and error.cause in CAUSES:
+        return CAUSES[error.cause]
     return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)

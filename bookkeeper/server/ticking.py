@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("bookkeeper.server")
 
+ANY_LIVE: Final = "SELECT 1 FROM processes WHERE state IN ('active', 'staged') LIMIT 1"
+
 LONGEST: Final = 300.0
 """Seconds between two tries to publish while the storage fails."""
 
@@ -35,7 +37,8 @@ class Ticker:
 
     def begin(self) -> None:
         """Give every live process one lease, since nobody could renew it while no server ran; then tick."""
-        forgive(self._database, "the server was started")
+        if self._database.rows(ANY_LIVE):
+            forgive(self._database, "the server was started")
         self._thread.start()
 
     def end(self) -> None:

@@ -114,8 +114,13 @@ class Workers:
         return await self._group.submit(work, durable=durable)
 
     async def _start(self, call: StartProcess, authorization: str | None, scope: Any) -> Any:
-        self._rates.take(authorization or (scope.get("client") or ("",))[0])
-        self._guard.identify(authorization).require("work", call.project)
+        client = (scope.get("client") or ("",))[0]
+        self._rates.take(authorization or client)
+
+        def admit() -> None:
+            self._guard.identify(authorization, client).require("work", call.project)
+
+        await asyncio.get_running_loop().run_in_executor(None, admit)
         return await self._group.submit(partial(self._ledger.start_process, call), durable=True)
 
     def _record(self, key: ProcessKey, call: wire.Record) -> None:
