@@ -14,7 +14,7 @@ from typing import Any
 
 import bookkeeper
 from bookkeeper.worker import Job, Outcome, OutputSpec, work
-from servers import Reach, local
+from services.reach import Reach, local
 
 COPY_FIRST = ("cp", "{inputs}", "{output}")
 """With one file a process: the output is a copy of the input."""

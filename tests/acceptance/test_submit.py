@@ -19,7 +19,7 @@ from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
 from bookkeeper.executors import JobStatus, make
 from bookkeeper.spec import Spec, load
 from bookkeeper.submit import Progress, Submitted, plan, prepare, submit
-from servers import Reach
+from services.reach import Reach
 from workbench import alive, until
 
 COPY = "import os, shutil, sys; shutil.copy(sys.argv[1], os.environ['BOOKKEEPER_OUTPUT'])\n"

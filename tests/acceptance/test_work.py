@@ -17,7 +17,7 @@ import pytest
 from bookkeeper import logs
 from bookkeeper.errors import NotAllowed, UsageError
 from bookkeeper.worker import OutputSpec
-from servers import Reach
+from services.reach import Reach
 from workbench import Bench, alive, until
 
 STEPS = ["stage-executable", "stage-inputs", "analysis", "verification", "output-storage"]
