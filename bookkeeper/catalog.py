@@ -12,7 +12,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from bookkeeper import sqlite
 from bookkeeper.errors import CatalogError, CatalogMissing, CatalogOutdated, CatalogTooNew, QueryError, UsageError
@@ -120,12 +120,22 @@ class Database:
             raise self._query_error(error) from error
 
     def table(
-        self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | Sequence[Any] = (),
+        *,
+        most: int | None = None,
+        seconds: float | None = None,
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Return the column names and the rows of one query, read-only; names may repeat. Raises `QueryError`."""
+        """Return the column names and the rows of one query, read-only; names may repeat. Raises `QueryError`.
+
+        ``most`` rows are read at most, for at most ``seconds``.
+        """
         try:
-            cursor = self._pool.reader().execute(query, parameters)
-            return [column[0] for column in cursor.description or ()], [tuple(row) for row in cursor]
+            with sqlite.limited(self._pool.reader(), seconds) as reader:
+                cursor = reader.execute(query, parameters)
+                rows = cursor.fetchall() if most is None else cursor.fetchmany(most)
+                return [column[0] for column in cursor.description or ()], [tuple(row) for row in rows]
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise self._query_error(error) from error
 
@@ -148,6 +158,8 @@ class Database:
             return QueryError(
                 "this statement would change the catalog, or reads what it may not", remedy="only SELECT is answered"
             )
+        if code == sqlite3.SQLITE_INTERRUPT:
+            return QueryError("the query took too long", remedy="ask for less, or ask on the host of the catalog")
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning) or code in {
             sqlite3.SQLITE_ERROR,
             sqlite3.SQLITE_RANGE,
@@ -161,11 +173,21 @@ class Database:
         return error
 
 
+def is_remote(url: str) -> bool:
+    """Tell whether a catalog is reached through a server."""
+    return url.lower().startswith(("http://", "https://"))
+
+
 def create(url: str) -> Database:
     """Create the catalog at ``url``, or upgrade the one that is there; return it open.
 
     The parent folder must exist. A crash leaves no catalog or a whole one. Raises `CatalogError`.
     """
+    if is_remote(url):
+        raise UsageError(
+            "a catalog is created, and upgraded, on its own host",
+            remedy="there, `bookkeeper init` makes it and `bookkeeper serve` opens it to others",
+        )
     path = sqlite.path_of(url)
     if not path.parent.is_dir():
         raise CatalogError(f"the folder {path.parent} does not exist", remedy=f"mkdir -p {path.parent}")
@@ -175,11 +197,15 @@ def create(url: str) -> Database:
 
 
 def open_existing(url: str) -> Database:
-    """Open the catalog at ``url``.
+    """Open the catalog at ``url``, which may be that of a server: ``https://HOST:PORT``.
 
     Raises `CatalogMissing`, `CatalogOutdated` (run ``bookkeeper init``), `CatalogTooNew`, `CatalogError`.
     A backup says so by ``stamped``; `bookkeeper.ledger.restore.put_to_use` must come before any other write to it.
     """
+    if is_remote(url):
+        from bookkeeper.client.catalog import RemoteCatalog
+
+        return cast(Database, RemoteCatalog(url))  # to all that is done through operations, it is one
     path = sqlite.path_of(url)
     refuse_network_file_system(path)
     try:

@@ -15,6 +15,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -283,6 +284,20 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+@contextlib.contextmanager
+def limited(connection: sqlite3.Connection, seconds: float | None) -> Iterator[sqlite3.Connection]:
+    """Let what a connection does within a block end after so many seconds: it is interrupted then."""
+    if seconds is None:
+        yield connection
+        return
+    deadline = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        yield connection
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def use_wal(path: Path) -> None:

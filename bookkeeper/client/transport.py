@@ -126,7 +126,7 @@ class Transport:
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         try:
-            answer = self._open().request(method, path, content=body, headers=headers)
+            answer = self.client().request(method, path, content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ServerUnreachable(
@@ -145,9 +145,12 @@ class Transport:
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
             raise UsageError(f"{self.url} cannot be asked: {error}") from error
-        return self._judged(answer, repeatable)
+        self.judge(answer, repeatable)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status_code, headers, answer.content)
 
-    def _judged(self, answer: httpx.Response, repeatable: bool) -> Response:
+    def judge(self, answer: httpx.Response, repeatable: bool = False) -> None:
+        """Raise what an answer says, unless it is a good one."""
         status, headers = answer.status_code, {name.lower(): value for name, value in answer.headers.items()}
         if status in NOT_TAKEN or (status in GATEWAY and repeatable):
             problem = decode_error(answer.content)
@@ -155,7 +158,7 @@ class Transport:
             raise _Again(words, after=_seconds(headers.get("retry-after")), busy=True)
         self._check_version(status, headers)
         if status < 300:
-            return Response(status, headers, answer.content)
+            return
         problem = decode_error(answer.content)
         if problem is None:
             raise (CatalogError if status >= 500 else BookkeeperError)(
@@ -182,7 +185,8 @@ class Transport:
             remedy="have the server upgraded, or install the older bookkeeper here",
         )
 
-    def _open(self) -> httpx.Client:
+    def client(self) -> httpx.Client:
+        """Return the connections, for what is more than one call with one answer."""
         import httpx
 
         with self._guard:
