@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from bookkeeper.catalog import create
-from servers import Reach, serving
+from services.reach import Reach, served
 from toys import make_zmumu
 
 # Under CI everything must run. These are the only beginnings of a reason that excuse a skip there:
@@ -46,7 +46,7 @@ def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         def made(path: Path) -> str:
             database = stack.enter_context(contextlib.closing(create(f"sqlite:///{path}")))
             if request.param == "behind a server":
-                url = stack.enter_context(serving(database))
+                url = stack.enter_context(served(database))
             else:
                 url = database.url
             monkeypatch.setenv("BOOKKEEPER_CATALOG", url)

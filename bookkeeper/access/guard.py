@@ -27,7 +27,7 @@ LONGEST_HEADER: Final = 16 * 1024
 REMEMBERED: Final = 5.0
 """Seconds that a token that held is taken without looking again: as late as a revocation made elsewhere is seen."""
 
-STATE: Final = "SELECT revoked_at FROM tokens WHERE id = :id"
+GIVEN: Final = "SELECT name, scope, projects, key_id, revoked_at FROM tokens WHERE id = :id"
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
@@ -115,9 +115,12 @@ class Guard:
         projects = claims.get("projects")
         if not isinstance(number, str) or not isinstance(name, str) or scope not in ORDER or not _texts(projects):
             raise Unauthenticated("the token does not say what it must", cause="malformed")
-        row = self.database.one(STATE, {"id": number})
+        row = self.database.one(GIVEN, {"id": storable(number)})
         if row is None or row["revoked_at"] is not None:
             raise Unauthenticated("the token was revoked", cause="revoked")
+        given = (row["name"], row["scope"], row["projects"], row["key_id"])
+        if given != (name, scope, None if projects is None else " ".join(projects), kid):
+            raise Unauthenticated("the token is not what was given out under its number", cause="signature")
         confined = None if projects is None else frozenset(projects)
         return Identity(name, (Grant(Scope(scope), confined),), number, None, expires, self.request_of)
 

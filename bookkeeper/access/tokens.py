@@ -18,6 +18,7 @@ from bookkeeper.access.keys import ALGORITHM, KeyFile, SigningKey
 from bookkeeper.catalog import NOW, Database, Tx, check_name, storable
 from bookkeeper.errors import NotFound, UsageError
 from bookkeeper.events import record
+from bookkeeper.operations import operation
 
 TYPE: Final = "bookkeeper+jwt"
 """The header ``typ`` of our tokens: no other JSON web token of this catalog's keys is taken for one (RFC 8725, 3.11)."""
@@ -76,6 +77,7 @@ class Rotation:
     revoked: int
 
 
+@operation("admin", name="tokens.create", here={"by": getpass.getuser})
 def create(
     database: Database,
     name: str,
@@ -169,6 +171,7 @@ def issuer_of(database: Database) -> str:
     return f"urn:uuid:{database.id}"
 
 
+@operation("read", name="tokens.list_all")
 def list_all(database: Database) -> list[dict[str, Any]]:
     """Return every token that was ever made, oldest first; no secret is among what is told.
 
@@ -181,6 +184,7 @@ def list_all(database: Database) -> list[dict[str, Any]]:
     ]
 
 
+@operation("admin", name="tokens.revoke", here={"by": getpass.getuser})
 def revoke(database: Database, which: str, *, by: str | None = None) -> list[str]:
     """Revoke one token by its number, or all that a name has; return the numbers of those that were valid.
 
@@ -198,6 +202,7 @@ def _revoke(tx: Tx, which: str, by: str) -> list[str]:
     return [str(number) for number, _ in rows]
 
 
+@operation("admin", name="tokens.rotate", here={"by": getpass.getuser})
 def rotate(database: Database, *, compromised: bool = False, by: str | None = None) -> Rotation:
     """Sign with a new key from now on. Tokens that the old ones signed hold until they end.
 

@@ -1,9 +1,10 @@
 """Group commit: the moves of many callers in one transaction of the database, each guarded on its own.
 
 A database has one writer at a time, and what costs is the transaction around a move, above all its way to the disk.
-So one thread writes: it takes whatever waits, makes it all in one transaction, each move in a savepoint of its own,
-and answers everybody after the commit. A move that is refused undoes its savepoint only. Anything unexpected undoes
-the whole transaction, and each of its jobs is done again in one of its own, so that the culprit alone suffers.
+So one thread writes: it takes whatever waits, makes it all in one transaction, and answers everybody after the commit.
+A move that is refused has changed nothing, as a rule; if it has, the group is made again with a savepoint around every
+move. Anything unexpected undoes the whole transaction, and each of its jobs is done again in one of its own, so that the
+culprit alone suffers.
 
 Killed before the commit, nothing of the group was made and nobody was answered; killed after it, all of it was made,
 and whoever was not answered asks again: every verb is repeatable.
@@ -14,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bookkeeper.errors import BookkeeperError, CatalogBusy, Fenced
@@ -35,6 +36,10 @@ MOST_WAITING: Final = 4096
 
 class _Durable(Exception):
     """A job of a group needs to be on disk, and the group is not written so."""
+
+
+class _Careful(Exception):
+    """A move of a group was refused after it had changed something, and there is no savepoint to go back to."""
 
 
 class Job:
@@ -68,11 +73,11 @@ class GroupCommit:
         self._database = database
         self._most_waiting, self._most_at_once = most_waiting, most_at_once
         self._on_group = on_group
-        self._waiting: deque[Job] = deque()
-        self._wake = threading.Event()
+        self._waiting: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
+        self._guard = threading.Lock()
         self._tx: Tx | None = None
-        self._tx_durable = False
+        self._tx_durable = self._tx_careful = False
         self._doing: Job | None = None
         self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
         self._thread.start()
@@ -83,7 +88,7 @@ class GroupCommit:
     @property
     def waiting(self) -> int:
         """How many jobs wait."""
-        return len(self._waiting)
+        return self._waiting.qsize()
 
     # -- callers ---------------------------------------------------------------------------------------------------
 
@@ -100,7 +105,7 @@ class GroupCommit:
 
         Raises `CatalogBusy` where too many wait: nothing was done.
         """
-        if len(self._waiting) >= self._most_waiting:
+        if self._waiting.qsize() >= self._most_waiting:
             raise CatalogBusy("too many calls wait for the catalog", remedy="come again in a second")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._enqueue(Job(work, durable, future))
@@ -108,56 +113,71 @@ class GroupCommit:
 
     def close(self) -> None:
         """Do what waits, answer it, and end the writer. The database stays open: it is its opener's."""
-        self._closed = True
-        self._wake.set()
+        with self._guard:
+            if not self._closed:
+                self._closed = True
+                self._waiting.put(None)
         self._thread.join()
 
     def _enqueue(self, job: Job) -> None:
-        if self._closed:
-            raise CatalogBusy("the server is going down", remedy="come again when it is back")
-        self._waiting.append(job)
-        self._wake.set()
+        with self._guard:  # nothing comes after the end
+            if self._closed:
+                raise CatalogBusy("the server is going down", remedy="come again when it is back")
+            self._waiting.put(job)
 
     # -- the writer ------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        waiting, most = self._waiting, self._most_at_once
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while waiting:
-                group = [waiting.popleft() for _ in range(min(len(waiting), most))]
-                try:
-                    self._make(group)
-                except BaseException as error:  # noqa: BLE001 - the writer must not end, and everybody must be answered
-                    _fail(group, error)
-                _answer(group)
-            if self._closed and not waiting:
+        ended = False
+        while not ended:
+            group, ended = self._next_group()
+            if not group:
                 return
+            try:
+                self._make(group)
+            except BaseException as error:  # noqa: BLE001 - the writer must not end, and everybody must be answered
+                _fail(group, error)
+            _answer(group)
+
+    def _next_group(self) -> tuple[list[Job], bool]:
+        """Wait for a job; return it with those that wait behind it, and whether they are the last."""
+        job = self._waiting.get()
+        group: list[Job] = []
+        try:
+            while job is not None:
+                group.append(job)
+                if len(group) == self._most_at_once:
+                    return group, False
+                job = self._waiting.get_nowait()
+        except Empty:
+            return group, False
+        return group, True
 
     def _make(self, group: list[Job]) -> None:
         """Do the jobs in one transaction; failing that, each in its own."""
-        try:
+        durable, careful = any(job.durable for job in group), False
+        while True:
             try:
-                self._transaction(group, any(job.durable for job in group))
+                return self._transaction(group, durable, careful)
             except _Durable:
-                self._transaction(group, True)
-        except Exception as error:  # noqa: BLE001 - whatever a job raised, the others have nothing to do with it
-            if self._doing is None:  # the transaction could not be begun or committed: nothing was made
-                _fail(group, error)
-            else:
-                self._one_by_one(group)
+                durable = True
+            except _Careful:
+                careful = True
+            except Exception as error:  # noqa: BLE001 - whatever a job raised, the others have nothing to do with it
+                if self._doing is None:  # the transaction could not be begun or committed: nothing was made
+                    return _fail(group, error)
+                return self._one_by_one(group)
 
     def _one_by_one(self, group: list[Job]) -> None:
         for job in group:
             try:
-                self._transaction([job], True)
+                self._transaction([job], True, True)
             except Exception as error:  # noqa: BLE001 - it is answered, whatever it is
                 _fail([job], error)
 
-    def _transaction(self, group: list[Job], durable: bool) -> None:
+    def _transaction(self, group: list[Job], durable: bool, careful: bool) -> None:
         def together(tx: Tx) -> None:
-            self._tx, self._tx_durable = tx, durable
+            self._tx, self._tx_durable, self._tx_careful = tx, durable, careful
             for job in group:
                 self._doing, job.answer, job.failed = job, None, None
                 try:
@@ -176,20 +196,33 @@ class GroupCommit:
         self._on_group(len(group), durable)
 
     def _in_group(self, move: Callable[[Tx], T], durable: bool) -> T:
+        """Make a move in the group's transaction. A savepoint costs as much as a statement, so the first try has none."""
         tx = self._tx
         if tx is None:
             raise RuntimeError("the writer runs moves in its own transaction only")
         if durable and not self._tx_durable:
             raise _Durable
-        tx.run("SAVEPOINT job")
+        if self._tx_careful:
+            return _with_savepoint(tx, move)
+        before = tx.changes
         try:
-            answer = move(tx)
-        except BookkeeperError:
-            tx.run("ROLLBACK TO SAVEPOINT job")
-            tx.run("RELEASE SAVEPOINT job")
+            return move(tx)
+        except BookkeeperError as error:
+            if before is None or tx.changes != before:
+                raise _Careful from error
             raise
+
+
+def _with_savepoint(tx: Tx, move: Callable[[Tx], T]) -> T:
+    tx.run("SAVEPOINT job")
+    try:
+        answer = move(tx)
+    except BookkeeperError:
+        tx.run("ROLLBACK TO SAVEPOINT job")
         tx.run("RELEASE SAVEPOINT job")
-        return answer
+        raise
+    tx.run("RELEASE SAVEPOINT job")
+    return answer
 
 
 def _fail(group: list[Job], error: BaseException) -> None:

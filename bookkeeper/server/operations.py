@@ -39,6 +39,7 @@ KEPT: Final = 10_000
 """Answers of calls with a key that are kept, to be given again."""
 
 ROOMS: Final = (
+    "access.tokens",
     "check",
     "client.queries",
     "datasets",
@@ -208,7 +209,8 @@ class _Call:
     async def _identity(self, request: Request) -> Identity | None:
         if self.operation.scope is None:  # an argument proves who calls
             return None
-        found: Identity = await in_thread(self._guard.identify, request.headers.get("authorization"))
+        client = "" if request.client is None else request.client.host
+        found: Identity = await in_thread(self._guard.identify, request.headers.get("authorization"), client)
         return found
 
     def _allow_at_all(self, identity: Identity | None) -> None:
@@ -230,6 +232,8 @@ class _Call:
         found = {name: value for name, value in found.items() if value is not msgspec.UNSET}
         if identity is not None:
             self._allow(identity, found)
+            if "by" in self.operation.here and (name := getattr(identity, "name", None)):
+                found["by"] = name  # what the records say is what was proved, not what was said
         return found
 
     def _allow(self, identity: Identity, said: Mapping[str, Any]) -> None:

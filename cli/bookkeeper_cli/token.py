@@ -146,6 +146,5 @@ def rotate(
         render.say(f"{render.count(done.revoked, 'token')} revoked; no older key holds")
         render.next_step("bookkeeper token create NAME --scope SCOPE --out FILE   (for everyone anew)")
     elif done.verifying:
-        render.say(
-            f"{render.count(len(done.verifying), 'older key')} still verified, until the tokens of each have ended"
-        )
+        kept = "is kept until its" if len(done.verifying) == 1 else "are kept until their"
+        render.say(f"{render.count(len(done.verifying), 'older key')} {kept} tokens have ended")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import OKPKey
 
 from bookkeeper import Catalog, access, create_catalog, open_catalog
@@ -194,6 +194,10 @@ def private_key_of_new(catalog: Catalog) -> tuple[OKPKey, str]:
         ({"exp": True}, "malformed"),
         ({"exp": float("inf")}, "malformed"),
         ({"jti": "unheard-of"}, "revoked"),
+        ({"jti": "\ud800"}, "revoked"),
+        ({"sub": "bob"}, "signature"),
+        ({"scope": "admin"}, "signature"),
+        ({"projects": ["zmumu"]}, "signature"),
         ({"epoch": 0}, "revoked"),
         ({"epoch": None}, "revoked"),
     ],
@@ -202,7 +206,8 @@ def test_what_was_signed_and_is_wrong_is_refused(
     catalog: Catalog, guard: Guard, changed: dict[str, object], expected: str
 ) -> None:
     header, claims = contents(a_token(catalog))
-    signed = jwt.encode(header, claims | changed, private_key(catalog)[0], ["Ed25519"])
+    body = json.dumps(claims | changed).encode()
+    signed = jws.serialize_compact(header, body, private_key(catalog)[0], ["Ed25519"])
     assert cause(guard, f"Bearer {signed}") == expected
 
 

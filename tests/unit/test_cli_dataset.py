@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from commandline import ok, run
-from servers import Reach
+from services.reach import Reach
 
 
 @pytest.fixture(autouse=True)

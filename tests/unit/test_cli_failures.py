@@ -13,7 +13,7 @@ from bookkeeper_cli import failures
 from commandline import ok, run
 from failing import FULL, ODD, SEGFAULT, commit, fail, world
 from ledgers import World
-from servers import Reach
+from services.reach import Reach
 
 RULES = """\
 [[rule]]

@@ -10,7 +10,7 @@ import pytest
 from commandline import ok, run
 from failing import SEGFAULT, commit, fail, world
 from ledgers import World
-from servers import Reach
+from services.reach import Reach
 
 
 @pytest.fixture

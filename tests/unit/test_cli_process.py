@@ -10,7 +10,7 @@ import pytest
 
 from bookkeeper import stepwise
 from commandline import Ran, ok, run
-from servers import Reach
+from services.reach import Reach
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 import bookkeeper
 from bookkeeper import stepwise
 from commandline import ok, run
-from servers import Reach
+from services.reach import Reach
 
 
 @pytest.fixture(autouse=True)

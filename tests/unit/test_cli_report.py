@@ -11,7 +11,7 @@ import pytest
 from commandline import ok, run
 from failing import FULL, SEGFAULT, commit, fail, world
 from ledgers import World
-from servers import Reach
+from services.reach import Reach
 
 
 @pytest.fixture

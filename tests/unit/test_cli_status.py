@@ -13,7 +13,7 @@ import bookkeeper
 from bookkeeper import recovery
 from bookkeeper_cli import recover, render, status
 from commandline import Ran, ok, run
-from servers import Reach
+from services.reach import Reach
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 import bookkeeper
 from commandline import ok, run
-from servers import Reach
+from services.reach import Reach
 
 JOB = """\
 import os, shutil, sys
