@@ -206,7 +206,8 @@ class _Call:
     async def _identity(self, request: Request) -> Identity | None:
         if self.operation.scope is None:  # an argument proves who calls
             return None
-        found: Identity = await in_thread(self._guard.identify, request.headers.get("authorization"))
+        client = request.client.host if request.client else ""
+        found: Identity = await in_thread(self._guard.identify, request.headers.get("authorization"), client)
         return found
 
     def _allow_at_all(self, identity: Identity | None) -> None:
