@@ -59,14 +59,14 @@ def writing() -> Iterator[Database]:
 def creating() -> Iterator[tuple[Database, bool]]:
     """Create the catalog, or upgrade the one that is there; give it and whether it is new."""
     from bookkeeper import sqlite
-    from bookkeeper.catalog import create
+    from bookkeeper.catalog import create, is_remote
     from bookkeeper.ledger.restore import put_to_use
 
     fresh = False
 
     def made(address: str) -> Database:
         nonlocal fresh
-        fresh = not sqlite.path_of(address).exists()
+        fresh = not is_remote(address) and not sqlite.path_of(address).exists()
         return create(address)
 
     with contextlib.closing(_opened(made)) as database:

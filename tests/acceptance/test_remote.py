@@ -49,7 +49,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerPr
 
 def test_an_analysis_by_commands_alone(server: ServerProcess, tmp_path: Path, zmumu_folder: Path) -> None:
     """Declared, worked on by several workers at once, one of them killed; recovered, and every file is there once."""
-    (tmp_path / "copy.py").write_text(COPY)
+    (tmp_path / "payload.py").write_text(COPY)
     ok("file", "declare", zmumu_folder)
     ok("dataset", "define", "zmumu", "--names", "zmumu-*")
     ok("project", "start", "mass", "--dataset", "zmumu", "--lease", "2s")
@@ -64,7 +64,7 @@ def test_an_analysis_by_commands_alone(server: ServerProcess, tmp_path: Path, zm
     killed.communicate()
     ended = set[int]()
     while ok("status", "mass", "--json").json["committed"] < 6:
-        workers = [started([*words, sys.executable, "copy.py", "{output}", "{inputs}"]) for _ in range(3)]
+        workers = [started([*words, sys.executable, "payload.py", "{output}", "{inputs}"]) for _ in range(3)]
         ended |= {worker.wait(60) for worker in workers}
         for worker in workers:
             worker.communicate()
@@ -85,7 +85,7 @@ def test_an_analysis_by_commands_alone(server: ServerProcess, tmp_path: Path, zm
 
 def started(words: list[str]) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    program = [sys.executable, "-m", "bookkeeper_cli.main", *words]
+    program = [sys.executable, "-P", "-m", "bookkeeper_cli.main", *words]
     return subprocess.Popen(program, stdout=pipe, stderr=pipe, start_new_session=True)
 
 
@@ -94,7 +94,7 @@ SPEC = """
 name = "copies"
 files = ["data/*.root"]
 [job]
-command = ["{python}", "copy.py", "{{output}}", "{{inputs}}"]
+command = ["{python}", "payload.py", "{{output}}", "{{inputs}}"]
 files_per_process = 1
 [output]
 name = "c-{{process}}.root"
@@ -108,7 +108,7 @@ jobs = 3
 def test_submit_goes_on_while_the_server_is_killed_and_comes_back(
     server: ServerProcess, tmp_path: Path, zmumu_folder: Path
 ) -> None:
-    (tmp_path / "copy.py").write_text(COPY)
+    (tmp_path / "payload.py").write_text(COPY)
     (tmp_path / "data").symlink_to(zmumu_folder)
     (tmp_path / "copies.toml").write_text(SPEC.format(python=sys.executable))
     submitted = started(["submit", "copies.toml", "--json"])
@@ -219,16 +219,19 @@ def test_an_address_with_a_secret_or_without_a_host_is_refused(url: str) -> None
 def test_an_older_server_says_that_it_does_not_know_an_operation(tmp_path: Path) -> None:
     from bookkeeper.operations import REGISTRY, operation
 
-    with bookkeeper.create_catalog(f"sqlite:///{tmp_path}/c.db") as here, served(here.database, settings=BUSY) as url:
-        with bookkeeper.open_catalog(url) as there:
+    with (
+        bookkeeper.create_catalog(f"sqlite:///{tmp_path}/c.db") as here,
+        served(here.database, settings=BUSY) as url,
+        bookkeeper.open_catalog(url) as there,
+    ):
 
-            @operation("read", name="tests.invent")
-            def invent(database: object) -> int:
-                """Do what is new."""
-                return 1
+        @operation("read", name="tests.invent")
+        def invent(database: object) -> int:
+            """Do what is new."""
+            return 1
 
-            try:
-                with pytest.raises(CatalogOutdated, match=r"knows no operation 'tests\.invent'"):
-                    invent(there.database)
-            finally:
-                del REGISTRY["tests.invent"]
+        try:
+            with pytest.raises(CatalogOutdated, match=r"knows no operation 'tests\.invent'"):
+                invent(there.database)
+        finally:
+            del REGISTRY["tests.invent"]
