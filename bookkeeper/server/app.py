@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger import SqlLedger
@@ -63,7 +63,7 @@ class Application:
             most_at_once=settings.most_at_once,
             on_group=self.metrics.group,
         )
-        self.database = cast("Database", self.group)
+        self.database: Database = self.group
         self.rates = limits.Rates(settings.rate, settings.burst)
         self.ticker = Ticker(self.database, settings.tick, self.metrics)
         ledger = SqlLedger(self.database)
