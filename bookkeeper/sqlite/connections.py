@@ -77,12 +77,12 @@ class Tx:
     parameters and returns the number of rows it changed in all.
     """
 
-    __slots__ = ("_connection", "hints", "run")
+    __slots__ = ("_connection", "run")
+    hints: Final = None
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.run: Run = connection.execute
-        self.hints: dict[int, int] = {}
 
     @property
     def changes(self) -> int | None:
