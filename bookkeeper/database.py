@@ -132,8 +132,13 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def table(self, query: str, parameters: Parameters = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Return the column names and the rows of one query, read-only; names may repeat. Raises `QueryError`."""
+    def table(
+        self, query: str, parameters: Parameters = (), *, most: int | None = None, seconds: float | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Return the column names and the rows of one query, read-only; names may repeat. Raises `QueryError`.
+
+        ``most`` rows are read at most, for at most ``seconds``.
+        """
 
     @abstractmethod
     def rows(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +84,11 @@ class Tx:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.run: Run = connection.execute
+
+    @property
+    def changes(self) -> int | None:
+        """How many rows this connection has changed so far: who compares two moments knows whether anything changed."""
+        return self._connection.total_changes
 
     def many(self, statement: str, rows: Iterable[Mapping[str, Any] | tuple[Any, ...]]) -> int:
         """Execute ``statement`` for each of ``rows``; return the number of rows changed."""
@@ -276,6 +282,20 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+@contextlib.contextmanager
+def limited(connection: sqlite3.Connection, seconds: float | None) -> Iterator[sqlite3.Connection]:
+    """Let what a connection does within a block end after so many seconds: it is interrupted then."""
+    if seconds is None:
+        yield connection
+        return
+    deadline = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        yield connection
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def use_wal(path: Path) -> None:

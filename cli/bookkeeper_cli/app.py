@@ -17,7 +17,7 @@ from bookkeeper_cli import catalogs, render
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node", "plugin")
+NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node", "token", "plugin")
 """Commands that have verbs of their own; each is a module of that name."""
 
 HOMES: Final = {
@@ -28,16 +28,20 @@ HOMES: Final = {
     "project": "project",
     "submit": "submit",
     "work": "work",
+    "ticket": "journal",
+    "ingest": "journal",
     "process": "process",
     "status": "status",
     "failures": "failures",
     "report": "report",
     "recover": "recover",
     "node": "node",
+    "token": "token",
     "outputs": "status",
     "logs": "status",
     "lineage": "status",
     "plugin": "plugin",
+    "serve": "serve",
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
