@@ -114,9 +114,10 @@ class PostgresDatabase(Database):
         try:
             connection.execute("BEGIN READ ONLY")
             try:
+                text = translated(query, bound=bool(parameters))
                 if seconds is not None:
                     connection.execute(LIMIT_TIME, (f"{seconds * 1000:.0f}",))
-                cursor, text = connection.cursor(), translated(query, bound=bool(parameters))
+                cursor = connection.cursor()
                 if most is None:
                     rows = cursor.execute(text, parameters or None).fetchall()
                 else:  # one by one, so that no answer is held whole
