@@ -136,7 +136,7 @@ def reopen(
             delete_behind_urls(database, project, process, reason)
         for output in here:
             on_step(output.record.final_url)
-            _delete(output)
+            _delete(database, output)
         return finish_reopen(database, project, process)
 
 
@@ -158,8 +158,7 @@ def delete_behind_urls(database: Database, project: str, process: int, reason: s
     with database.sole_publisher():
         for output in begin_reopen(database, project, process, reason):
             if "://" in stageout.resolve(output.record.final_url):
-                stageout.require_claim(output.record.destination, database.id)
-                _delete(output)
+                _delete(database, output)
 
 
 @operation("operate", project="project", again=True)
@@ -174,9 +173,10 @@ def finish_reopen(database: Database, project: str, process: int) -> int:
     return database.run(move, durable=True)
 
 
-def _delete(output: StoredOutput) -> None:
+def _delete(database: Database, output: StoredOutput) -> None:
     from bookkeeper import stageout
 
+    stageout.require_claim(output.record.destination, database.id)
     stageout.discard(output.record.temp_url)
     stageout.remove_final(output.record.final_url, checksum=output.record.checksum)
 
