@@ -63,13 +63,13 @@ def exclude(database: Database, node: str, *, reason: str, seconds: float = 3600
         raise UsageError("excluding a node needs a reason", remedy="--reason tells those who come later why")
     if not seconds > 0:
         raise UsageError(f"a node is excluded for some time, not {seconds} s", remedy='for example "2h"')
-    with database.transaction(durable=True) as tx:
-        return nodes.exclude(tx, node, seconds, reason.strip(), by=by or getpass.getuser())
+    who = by or getpass.getuser()
+    return database.run(lambda tx: nodes.exclude(tx, node, seconds, reason.strip(), by=who), durable=True)
 
 
 def admit(database: Database, node: str, *, by: str | None = None) -> bool:
     """Let a node take files again; tell whether it was excluded. Raises `NotFound` for a node nobody heard of."""
     if database.one(KNOWN, {"node": node}) is None:
         raise NotFound(f"there is no node {node!r}", remedy="`bookkeeper node list` names them")
-    with database.transaction(durable=True) as tx:
-        return nodes.admit(tx, node, by=by or getpass.getuser())
+    who = by or getpass.getuser()
+    return database.run(lambda tx: nodes.admit(tx, node, by=who), durable=True)

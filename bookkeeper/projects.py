@@ -5,17 +5,16 @@ from __future__ import annotations
 import getpass
 import json
 import socket
-import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from bookkeeper import datasets
-from bookkeeper.catalog import NOW, Database, Tx, check_name
+from bookkeeper.catalog import NOW, Database, Tx, check_name, integrity_errors
 from bookkeeper.errors import Conflict, NotFound, UsageError
 from bookkeeper.events import record
 from bookkeeper.ledger import parking, requests
-from bookkeeper.ledger.requests import Application, ProjectRow, Rules
+from bookkeeper.ledger.requests import Application, Rules
 from bookkeeper.retries import refusal
 
 EXISTING: Final = """
@@ -159,13 +158,16 @@ def start(
     for kind, text in (("application family", family), ("application", program), ("application version", version)):
         check_name(kind, text)
     who = Application(family, program, version, station or socket.gethostname(), owner or getpass.getuser())
-    with database.transaction(durable=True) as tx:
+
+    def move(tx: Tx) -> StartedProject | int:
+        tx.lock("start projects")
+        tx.lock_request(project=name, alone=True)
         row = tx.run(EXISTING, {"name": name}).fetchone()
         if row is None:
             try:
                 snapshot = datasets.take_snapshot(tx, dataset)
                 project = requests.open_request(tx, name, snapshot.id, rules, who)
-            except sqlite3.IntegrityError as error:
+            except integrity_errors() as error:
                 raise Conflict(f"the name {name} is taken by another request ({error})") from error
             record(tx, "project.started", {"dataset": dataset, **asdict(rules)}, project=project)
             return StartedProject(name, True, snapshot.files, 0)
@@ -174,8 +176,13 @@ def start(
         given = {**asdict(rules), "policy": None if rules.policy is None else json.dumps(rules.policy)}
         kept = {rule: stored[rule] if rule in unsaid else given[rule] for rule in CHANGEABLE}
         tx.run(NEW_RULES, {"request": row[15], **kept})
-    found = database.one("SELECT files FROM snapshots WHERE id = :id", {"id": row[5]}) or {"files": 0}
-    return StartedProject(name, False, found["files"], datasets.grown_since(database, dataset, row[5]))
+        return int(row[5])
+
+    started = database.run(move, durable=True)
+    if isinstance(started, StartedProject):
+        return started
+    found = database.one("SELECT files FROM snapshots WHERE id = :id", {"id": started}) or {"files": 0}
+    return StartedProject(name, False, found["files"], datasets.grown_since(database, dataset, started))
 
 
 def check_rules(rules: Rules) -> None:
@@ -259,28 +266,24 @@ def unknown(database: Database, name: str) -> NotFound:
 
 def pause(database: Database, name: str, reason: str) -> None:
     """Stop starts and deliveries of a project; what runs may commit."""
-    with database.transaction(durable=True) as tx:
-        requests.pause(tx, requests.find(tx, name), reason)
+    database.run(lambda tx: requests.pause(tx, requests.find(tx, name), reason), durable=True)
 
 
 def resume(database: Database, name: str) -> bool:
     """Let a project that is paused or rests go on, at once; tell whether it did."""
-    with database.transaction(durable=True) as tx:
-        return requests.resume(tx, requests.find(tx, name))
+    return database.run(lambda tx: requests.resume(tx, requests.find(tx, name)), durable=True)
 
 
 def end(database: Database, name: str, *, fence: bool = False) -> int:
     """End a project for ever; return how many live processes were fenced."""
-    with database.transaction(durable=True) as tx:
-        return requests.end(tx, requests.find(tx, name), fence_live=fence)
+    return database.run(lambda tx: requests.end(tx, requests.find(tx, name), fence_live=fence), durable=True)
 
 
 def park(database: Database, name: str, files: Sequence[str], reason: str) -> int:
     """Take files out of delivery until a person decides; return how many."""
     if not reason.strip():
         raise UsageError("parking needs a reason", remedy="--reason tells those who come later why")
-    with database.transaction(durable=True) as tx:
-        return parking.park(tx, _find(tx, name), files, reason.strip())
+    return database.run(lambda tx: parking.park(tx, requests.find(tx, name), files, reason.strip()), durable=True)
 
 
 def hold_back(database: Database, name: str, files: Sequence[str], seconds: float, reason: str) -> int:
@@ -289,15 +292,9 @@ def hold_back(database: Database, name: str, files: Sequence[str], seconds: floa
         raise UsageError(
             f"files are held back for some time, at most 30 days, not {seconds} s", remedy="park them instead"
         )
-    with database.transaction(durable=True) as tx:
-        return parking.hold_back(tx, _find(tx, name), files, seconds, reason)
+    return database.run(lambda tx: parking.hold_back(tx, requests.find(tx, name), files, seconds, reason), durable=True)
 
 
 def unpark(database: Database, name: str, files: Sequence[str] | None, *, repin: bool = False) -> int:
     """Give parked files (None: all) back to delivery, alone next; return how many."""
-    with database.transaction(durable=True) as tx:
-        return parking.unpark(tx, _find(tx, name), files, repin=repin)
-
-
-def _find(tx: Tx, name: str) -> ProjectRow:
-    return requests.find(tx, name)
+    return database.run(lambda tx: parking.unpark(tx, requests.find(tx, name), files, repin=repin), durable=True)

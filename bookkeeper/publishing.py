@@ -6,6 +6,7 @@ Their storage was away, or their worker was killed between its commit and the re
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from bookkeeper import stageout
@@ -54,8 +55,7 @@ def publish_pending(
                 stageout.publish(
                     row["temp_url"], row["final_url"], size=row["size"], checksum=row["checksum"], exclusive=True
                 )
-                with database.transaction() as tx:
-                    outputs.published(tx, [row["id"]])
+                database.run(partial(outputs.published, output_ids=[row["id"]]))
             except BookkeeperError as error:
                 problem = str(error)
             attempts.append(Attempt(row["final_url"], problem))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bookkeeper.catalog import Database
+from bookkeeper.catalog import Database, Tx
 from bookkeeper.errors import UsageError
 from bookkeeper.ledger import outputs, requests
 
@@ -24,16 +24,16 @@ SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN substr(reason, inst
             WHEN reason LIKE 'left unread by process %' THEN 'left unread'
             ELSE reason END AS why, state, count(*) AS files, part
   FROM (SELECT * FROM (SELECT 'parked' AS part, state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'parked' LIMIT :sample)
+                        WHERE request = :request AND state = 'parked' LIMIT :sample) AS parked
         UNION ALL
         SELECT * FROM (SELECT 'held', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'held' LIMIT :sample)
+                        WHERE request = :request AND state = 'held' LIMIT :sample) AS held
         UNION ALL
         SELECT * FROM (SELECT 'tried', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample)
+                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample) AS tried
         UNION ALL
         SELECT * FROM (SELECT 'fresh', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample)) AS sampled
+                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample) AS fresh) AS sampled
  GROUP BY why, state, part ORDER BY files DESC, why
 """
 
@@ -103,11 +103,14 @@ def recover(database: Database, project: str, *, fence: bool = False) -> str | N
 
     Created once: two operators at once get the same. With ``fence``, live processes are rolled back first.
     """
-    with database.transaction(durable=True) as tx:
+
+    def move(tx: Tx) -> str | None:
         found = requests.recover(tx, requests.find(tx, project), fence_live=fence)
         if found is None:
             return None
         return str(tx.run("SELECT name FROM projects WHERE id = :id", {"id": found}).fetchone()[0])
+
+    return database.run(move, durable=True)
 
 
 def reopen(
@@ -123,14 +126,15 @@ def reopen(
     if not reason.strip():
         raise UsageError("reopening needs a reason", remedy="--reason tells those who come later why")
     with database.sole_publisher():
-        with database.transaction(durable=True) as tx:
-            doomed = outputs.begin_reopen(tx, process, requests.find(tx, project).request, reason.strip())
+        doomed = database.run(
+            lambda tx: outputs.begin_reopen(tx, process, requests.find(tx, project).request, reason.strip()),
+            durable=True,
+        )
         for output in doomed:
             on_step(output.record.final_url)
             stageout.discard(output.record.temp_url)
             stageout.remove_final(output.record.final_url, checksum=output.record.checksum)
-        with database.transaction(durable=True) as tx:
-            return outputs.finish_reopen(tx, process)
+        return database.run(lambda tx: outputs.finish_reopen(tx, process), durable=True)
 
 
 def published(database: Database, project: str) -> Iterator[dict[str, Any]]:

@@ -7,11 +7,10 @@ comes next publishes. The answer lost: the job commits again and is told the sam
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bookkeeper.catalog import NOW, Tx, storable
+from bookkeeper.catalog import NOW, Tx, integrity_errors, storable
 from bookkeeper.ledger.giveback import charge, release
 from bookkeeper.ledger.guards import GuardFailed, fate, refuse, tell_complete, who
 from bookkeeper.ledger.outputs import outputs_of
@@ -100,6 +99,7 @@ def stage(tx: Tx, key: ProcessKey, manifest: Manifest) -> None:
 
 def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
     """Make everything count, or raise `GuardFailed` and leave nothing changed. Return the outputs to publish."""
+    tx.lock_request(process=key.id)
     row = tx.run(COMMIT, {**who(key), "no_output": manifest.no_output}).fetchone()
     if row is None:
         if fate(tx, key)[0] is not Fate.COMMITTED:
@@ -188,7 +188,7 @@ def _insert(tx: Tx, process: int, request: int, outputs: Sequence[OutputRecord],
     try:
         for output in outputs:
             tx.run(OUTPUT, {"request": request, "id": process, "state": state, **_columns(output)})
-    except sqlite3.IntegrityError as error:
+    except integrity_errors() as error:
         names = ", ".join(output.final_url for output in outputs)
         raise GuardFailed(f"an output's name is taken ({names}): {error}") from error
 

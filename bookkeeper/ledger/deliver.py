@@ -112,6 +112,7 @@ def next_files(
     """
     if seq < 1 or limit < 1:
         raise UsageError("next_files counts its calls and its files from 1")
+    tx.lock_request(process=key.id)
     row = tx.run(GUARD, who(key)).fetchone()
     if row is None:
         refuse(tx, key, "take files")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
+from typing import TypeVar
 
 from bookkeeper import events, retries
-from bookkeeper.catalog import Database
+from bookkeeper.catalog import Database, Tx
 from bookkeeper.errors import RolledBack
 from bookkeeper.failures.evidence import Evidence
 from bookkeeper.failures.redaction import redacted, without_secrets
@@ -25,6 +27,8 @@ from bookkeeper.protocol import (
 )
 from bookkeeper_schema.states import Step
 
+T = TypeVar("T")
+
 
 class SqlLedger:
     """What a job may say, answered by a database on this host. Safe to use from several threads."""
@@ -35,50 +39,41 @@ class SqlLedger:
     def start_process(self, start_: StartProcess) -> Started:
         """See `Ledger.start_process`."""
         sweep(self._database)
-        with self._database.transaction(durable=True) as tx:
-            return start.start_process(tx, start_)
+        return self._database.run(lambda tx: start.start_process(tx, start_), durable=True)
 
     def next_files(self, key: ProcessKey, seq: int, limit: int, done: Sequence[FileMark] = ()) -> Delivered:
         """See `Ledger.next_files`."""
-        with self._database.transaction() as tx:
-            answer = deliver.next_files(tx, key, seq, limit, done, swept=False)
+        answer = self._database.run(lambda tx: deliver.next_files(tx, key, seq, limit, done, swept=False))
         if answer is None:
             sweep(self._database)
-            with self._database.transaction() as tx:
-                answer = deliver.next_files(tx, key, seq, limit)
+            answer = self._database.run(lambda tx: deliver.next_files(tx, key, seq, limit))
         assert answer is not None
         return answer
 
     def mark(self, key: ProcessKey, marks: Sequence[FileMark], *, durable: bool = False) -> None:
         """See `Ledger.mark`."""
-        with self._database.transaction(durable=durable) as tx:
-            deliver.mark(tx, key, marks)
+        self._database.run(lambda tx: deliver.mark(tx, key, marks), durable=durable)
 
     def heartbeat(self, key: ProcessKey) -> float:
         """See `Ledger.heartbeat`."""
-        with self._database.transaction() as tx:
-            lease = giveback.heartbeat(tx, key)
+        lease = self._database.run(lambda tx: giveback.heartbeat(tx, key))
         if lease is None:
             judge = retries.judge()
-            with self._database.transaction(durable=True) as tx:
-                giveback.expire(tx, key.id, judge)
-            with self._database.transaction() as tx:
-                guards.refuse(tx, key, "renew its lease")
+            self._database.run(lambda tx: giveback.expire(tx, key.id, judge), durable=True)
+            self._database.run(lambda tx: guards.refuse(tx, key, "renew its lease"))
         return lease
 
     def stage(self, key: ProcessKey, manifest: Manifest) -> None:
         """See `Ledger.stage`."""
         try:
-            with self._database.transaction(durable=True) as tx:
-                commit.stage(tx, key, manifest)
+            self._database.run(lambda tx: commit.stage(tx, key, manifest), durable=True)
         except guards.GuardFailed as error:
             self._refused(key, manifest, error)
 
     def commit(self, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
         """See `Ledger.commit`."""
         try:
-            with self._database.transaction(durable=True) as tx:
-                return commit.commit(tx, key, manifest)
+            return self._database.run(lambda tx: commit.commit(tx, key, manifest), durable=True)
         except guards.GuardFailed as error:
             self._refused(key, manifest, error)
             return self.outputs_of(key)
@@ -99,54 +94,53 @@ class SqlLedger:
         if counted:
             known = without_secrets((evidence or Evidence(message=reason, step=step)).shortened())
             judge = retries.judge_of(self._database, key.id, known)
-        with self._database.transaction(durable=True) as tx:
-            return giveback.roll_back(tx, key, reason, judge=judge, marks=marks)
+        move = partial(giveback.roll_back, key=key, reason=reason, judge=judge, marks=marks)
+        return self._database.run(move, durable=True)
 
     def published(self, key: ProcessKey, output_ids: Sequence[int]) -> None:
         """See `Ledger.published`."""
-        with self._database.transaction() as tx:
-            became, reason = guards.fate(tx, key)
-            if became is Fate.ROLLED_BACK:
-                raise giveback.fenced(key.id, reason)
+
+        def move(tx: Tx) -> None:
+            tx.lock_request(process=key.id)
+            _refuse_rolled_back(tx, key)
             outputs.published(tx, output_ids)
+
+        self._database.run(move)
 
     def outputs_of(self, key: ProcessKey) -> tuple[StoredOutput, ...]:
         """See `Ledger.outputs_of`."""
-        with self._database.transaction() as tx:
-            guards.fate(tx, key)
-            return outputs.outputs_of(tx, key.id)
+        return self._of_known(key, outputs.outputs_of)
 
     def to_publish(self, key: ProcessKey) -> tuple[StoredOutput, ...]:
         """See `Ledger.to_publish`."""
-        with self._database.transaction() as tx:
-            guards.fate(tx, key)
-            return outputs.to_publish(tx, key.id)
+        return self._of_known(key, outputs.to_publish)
 
     def deliveries_of(self, key: ProcessKey) -> tuple[tuple[FileInfo, FileMark | None], ...]:
         """See `Ledger.deliveries_of`."""
-        with self._database.transaction() as tx:
-            guards.fate(tx, key)
-            return deliver.deliveries_of(tx, key.id)
+        return self._of_known(key, deliver.deliveries_of)
 
     def will_write_to(self, key: ProcessKey, destination: str) -> None:
         """See `Ledger.will_write_to`."""
-        with self._database.transaction(durable=True) as tx:
-            became, reason = guards.fate(tx, key)
-            if became is Fate.ROLLED_BACK:
-                raise giveback.fenced(key.id, reason)
+
+        def move(tx: Tx) -> None:
+            _refuse_rolled_back(tx, key)
             outputs.will_write_to(tx, destination)
+
+        self._database.run(move, durable=True)
 
     def record(self, key: ProcessKey, events_: Sequence[EventRecord]) -> None:
         """See `Ledger.record`."""
-        with self._database.transaction() as tx:
+
+        def move(tx: Tx) -> None:
             guards.fate(tx, key)
             for one in events_:
                 events.record(tx, one.kind, one.body, process=key.id, file=one.file_id)
 
+        self._database.run(move)
+
     def fate(self, key: ProcessKey) -> Fate:
         """See `Ledger.fate`."""
-        with self._database.transaction(durable=True) as tx:
-            return guards.fate(tx, key)[0]
+        return self._database.run(lambda tx: guards.fate(tx, key)[0], durable=True)
 
     def sole_publisher(self) -> AbstractContextManager[bool]:
         """See `Ledger.sole_publisher`."""
@@ -154,6 +148,15 @@ class SqlLedger:
 
     def close(self) -> None:
         """See `Ledger.close`. The database stays open: it is its opener's."""
+
+    def _of_known(self, key: ProcessKey, question: Callable[[Tx, int], T]) -> T:
+        """Answer a question about a process to whoever knows its token."""
+
+        def move(tx: Tx) -> T:
+            guards.fate(tx, key)
+            return question(tx, key.id)
+
+        return self._database.run(move)
 
     def _refused(self, key: ProcessKey, manifest: Manifest, error: guards.GuardFailed) -> None:
         """Roll back a process whose manifest failed a guard and say so; of its files, those it calls bad are charged.
@@ -167,6 +170,12 @@ class SqlLedger:
             ) from error
 
 
+def _refuse_rolled_back(tx: Tx, key: ProcessKey) -> None:
+    became, reason = guards.fate(tx, key)
+    if became is Fate.ROLLED_BACK:
+        raise giveback.fenced(key.id, reason)
+
+
 def sweep(database: Database, *, grace: bool = True) -> int:
     """Roll back every process whose lease or `max_wall` has passed; return how many.
 
@@ -174,21 +183,18 @@ def sweep(database: Database, *, grace: bool = True) -> int:
     """
     if not database.rows(guards.ANY_OVERDUE):
         return 0
-    with database.transaction() as tx:
-        doomed = giveback.overdue(tx, grace=grace)
+    doomed = database.run(lambda tx: giveback.overdue(tx, grace=grace))
     if not doomed:
         return 0
     expired, judge = 0, retries.judge()
     for process in doomed:
-        with database.transaction(durable=True) as tx:
-            expired += giveback.expire(tx, process, judge)
+        expired += database.run(partial(giveback.expire, process=process, judge=judge), durable=True)
     return expired
 
 
 def forgive(database: Database, reason: str) -> None:
     """Give every live process one lease, once: an outage kept their heartbeats away, not their deaths."""
-    with database.transaction() as tx:
-        giveback.grace_all(tx, reason)
+    database.run(lambda tx: giveback.grace_all(tx, reason))
 
 
 def bury(database: Database, process: int, reason: str) -> bool:
@@ -197,5 +203,4 @@ def bury(database: Database, process: int, reason: str) -> bool:
     Should the worker live after all, it is fenced.
     """
     judge = retries.judge_of(database, process, Evidence(message=reason))
-    with database.transaction(durable=True) as tx:
-        return giveback.fence(tx, process, reason, judge)
+    return database.run(lambda tx: giveback.fence(tx, process, reason, judge), durable=True)

@@ -148,6 +148,7 @@ def roll_back(
     marks: Sequence[FileMark] = (),
 ) -> Fate:
     """Give everything back, as the judge rules; return what the process is now: rolled back, or committed earlier."""
+    tx.lock_request(process=key.id)
     row = tx.run(ROLL_BACK, {**who(key), "reason": storable(reason) or "no reason given"}).fetchone()
     if row is None:
         became, _ = fate(tx, key)
@@ -160,6 +161,7 @@ def roll_back(
 
 def fence(tx: Tx, process: int, reason: str, judge: Judge = nobody_failed) -> bool:
     """Roll a process back from outside, whatever its job does; tell whether it was live. Charges nothing unless judged."""
+    tx.lock_request(process=process)
     row = tx.run(FENCE, {"id": process, "reason": storable(reason)}).fetchone()
     if row is None:
         return False
@@ -170,6 +172,7 @@ def fence(tx: Tx, process: int, reason: str, judge: Judge = nobody_failed) -> bo
 
 def expire(tx: Tx, process: int, judge: Judge) -> bool:
     """Roll back a process whose lease or `max_wall` has passed, tested again inside the UPDATE; tell whether it had."""
+    tx.lock_request(process=process)
     row = tx.run(EXPIRE, {"id": process}).fetchone()
     if row is None:
         return False

@@ -118,6 +118,7 @@ def finish_reopen(tx: Tx, process: int) -> int:
 
     What was made from its outputs is flagged by `lineage.revoked` events.
     """
+    tx.lock_request(process=process, alone=True)
     row = tx.run(REVOKED, {"id": process}).fetchone()
     if row is None:
         return 0

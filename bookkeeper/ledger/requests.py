@@ -20,8 +20,8 @@ from bookkeeper.ledger.guards import move_share
 REQUEST: Final = """
 INSERT INTO requests (name, snapshot_id, files, max_attempts, files_per_process, partition_by, partition_size, lease,
                       max_wall, output_required, policy)
-SELECT :name, s.id, s.files, :max_attempts, :files_per_process, :partition_by, :partition_size, :lease, :max_wall,
-       :output_required, :policy
+SELECT :name, s.id, s.files, :max_attempts, :files_per_process, :partition_by, :partition_size/*bigint*/, :lease, :max_wall/*double precision*/,
+       :output_required, :policy/*json*/
   FROM snapshots s WHERE s.id = :snapshot
 RETURNING id
 """
@@ -146,7 +146,8 @@ class ProjectRow:
 
 
 def find(tx: Tx, name: str) -> ProjectRow:
-    """Return a project by name. Raises `NotFound`."""
+    """Return a project by name, for a move of the whole of it: no process of the request moves meanwhile. Raises `NotFound`."""
+    tx.lock_request(project=name, alone=True)
     row = tx.run(PROJECT, {"name": name}).fetchone()
     if row is None:
         raise NotFound(f"there is no project {name!r}", remedy="`bookkeeper project list` names them")

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 import bookkeeper
-from bookkeeper import sqlite
+from bookkeeper import filesystems
 from commandline import Ran, ok, run
 
 pytestmark = pytest.mark.acceptance
@@ -530,7 +530,7 @@ def test_there_are_enough_of_them() -> None:
 
 def test_a_network_file_system_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a mount cannot be made here, so the table of mounts says so."""
-    monkeypatch.setattr(sqlite, "_mounts", lambda: [("/", "ext4"), (str(world.folder.resolve()), "nfs4")])
+    monkeypatch.setattr(filesystems, "_mounts", lambda: [("/", "ext4"), (str(world.folder.resolve()), "nfs4")])
     monkeypatch.chdir(world.folder)
     for words in ("status p", "init", "--catalog sqlite:///fresh.db init"):
         ran = run(*words.split())

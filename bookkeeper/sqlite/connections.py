@@ -22,14 +22,7 @@ from typing import Any, Final, TypeVar
 
 from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, CatalogMissing, Fenced, UsageError
 
-NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
-"""The catalog's clock in SQL: seconds since the epoch, UTC, with milliseconds."""
-
 BUSY_SECONDS: Final = 60.0
-NETWORK_FILE_SYSTEMS: Final = frozenset(
-    {"nfs", "nfs4", "afs", "auristorfs", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "9p", "fuse.eosxd",
-     "fuse.eosxd3", "fuse.ceph-fuse", "fuse.xrootdfs", "fuse.rclone", "fuse.s3fs", "webdav", "fuse.sshfs", "fuse.cernvm-fs", "cvmfs2", "glusterfs", "fuse.glusterfs", "panfs", "pvfs2", "orangefs"}
-)  # fmt: skip
 _HIDDEN_COLUMNS: Final = {("processes", "token")}
 
 Run = Callable[..., sqlite3.Cursor]
@@ -44,42 +37,11 @@ def path_of(url: str) -> Path:
     elif scheme != "sqlite":
         raise UsageError(
             f"{scheme}:// is no catalog that this version can open",
-            remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db",
+            remedy="use sqlite:///PATH or postgresql://HOST/NAME, for example sqlite:///bookkeeper.db",
         )
     if not rest.startswith("/") or rest in {"/", "/:memory:"} or "\0" in rest:
         raise UsageError(f"{url!r} names no file", remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db")
     return Path(rest[1:]).expanduser().absolute()
-
-
-def refuse_network_file_system(path: Path) -> None:
-    """Raise `CatalogError` where the folder of ``path`` lies on a network file system."""
-    kind = file_system_of(path.parent)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise CatalogError(
-            f"{path} lies on a network file system ({kind}): SQLite's shared memory and locks do not hold there",
-            remedy="put the catalog on a local disk of the host that runs `submit`, and name it with --catalog",
-        )
-
-
-def file_system_of(folder: Path) -> str:
-    """Return the type of the file system that holds ``folder`` ("ext4", "nfs4", …), "" where it cannot be told."""
-    folder = folder.resolve()
-    best, kind = "", ""
-    for mount, fstype in _mounts():
-        if len(mount) >= len(best) and (folder == Path(mount) or Path(mount) in folder.parents):
-            best, kind = mount, fstype
-    return kind.lower()
-
-
-def _mounts() -> list[tuple[str, str]]:
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as table:
-            rows = [line.split(" ") for line in table]
-        return [(row[1].replace("\\040", " "), row[2]) for row in rows if len(row) > 2]
-    except FileNotFoundError:
-        import psutil
-
-        return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
 
 
 def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
@@ -115,15 +77,22 @@ class Tx:
     parameters and returns the number of rows it changed in all.
     """
 
-    __slots__ = ("_connection", "run")
+    __slots__ = ("_connection", "hints", "run")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.run: Run = connection.execute
+        self.hints: dict[int, int] = {}
 
     def many(self, statement: str, rows: Iterable[Mapping[str, Any] | tuple[Any, ...]]) -> int:
         """Execute ``statement`` for each of ``rows``; return the number of rows changed."""
         return self._connection.executemany(statement, rows).rowcount
+
+    def lock_request(self, *, process: int | None = None, project: str | None = None, alone: bool = False) -> None:
+        """Keep moves of whole projects and moves of single processes of a request apart: here one writer is alone."""
+
+    def lock(self, what: str) -> None:
+        """Let only one transaction at a time do ``what``: here one writer is alone."""
 
 
 class Queue:
