@@ -52,10 +52,9 @@ def _draw(seen: Mapping[str, Any]) -> Drawn:
 
     window = seen["window"]
     part = "" if window["whole"] else f"the newest {window['processes']:,} processes"
-    drawn = [
-        ("Progress", part, plots.progress(seen["progress"], seen["now"]["files"], seen["before"])),
-        ("How processes ended", part, plots.ends(seen["progress"])),
-    ]
+    drawn = [("How processes ended", part, plots.ends(seen["progress"]))]
+    if any(one["files"] for one in seen["progress"]):
+        drawn.insert(0, ("Progress", part, plots.progress(seen["progress"], seen["now"]["files"], seen["before"])))
     # what matplotlib wrote is markup, whose texts it has escaped
     return [
         {"title": title, "words": words, "svg": Markup(plots.without_styles(svg))}  # noqa: S704

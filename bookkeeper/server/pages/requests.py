@@ -151,7 +151,7 @@ def request(database: Database, name: str) -> dict[str, Any]:
 
 def _before(done: Iterable[Mapping[str, Any]], committed: int) -> int:
     """Return how many files were committed before the processes of the window."""
-    return max(0, committed - sum(row["delivered"] for row in done if row["state"] in COMMITTED))
+    return max(0, committed - sum(int(row["delivered"]) for row in done if row["state"] in COMMITTED))
 
 
 def _progress(

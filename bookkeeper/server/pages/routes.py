@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import threading
 import time
@@ -60,6 +61,7 @@ class Made:
 
     status: int
     text: bytes
+    packed: bytes
     etag: str
     kept: bool
     location: str | None = None
@@ -123,12 +125,18 @@ class Pages:
         except BookkeeperError as error:
             return self._failed(request, 500, error)
         if shown.location is not None:
-            return Made(303, b"", "", False, root + shown.location)
+            return Made(303, b"", b"", "", False, root + shown.location)
         return self._page(request, 200, shown.template, shown.context, kept=shown.kept)
 
     def _failed(self, request: Request, status: int, error: BookkeeperError) -> Made:
         context = {"kind": None, "title": "Not found" if status == 404 else "Not now" if status == 503 else "Failed"}
-        more = {"message": error.message, "remedy": error.remedy, "near": [], "name": None, "live": None}
+        more: dict[str, Any] = {
+            "message": error.message,
+            "remedy": error.remedy,
+            "near": [],
+            "name": None,
+            "live": None,
+        }
         return self._page(request, status, "missing.html.j2", {**context, **more}, kept=False)
 
     def _page(self, request: Request, status: int, template: str, context: Mapping[str, Any], *, kept: bool) -> Made:
@@ -143,21 +151,25 @@ class Pages:
         }
         text = render.environment().get_template(template).render(**shared, **context)
         data = text.encode("utf-8", "backslashreplace")
-        return Made(status, data, f'"{hashlib.sha256(data).hexdigest()[:24]}"', kept)
+        etag = f'W/"{hashlib.sha256(data).hexdigest()[:24]}"'  # weak: packed or not, it is the same page
+        return Made(status, data, gzip.compress(data, 5, mtime=0), etag, kept)
 
 
 def _response(request: Request, made: Made) -> Response:
     from starlette.responses import Response
 
-    headers = {**HEADERS, "Cache-Control": "private, no-cache" if made.kept else "no-store"}
+    headers = {**HEADERS, "Cache-Control": "private, no-cache" if made.kept else "no-store", "Vary": "Accept-Encoding"}
     if made.location is not None:
         return Response(status_code=made.status, headers={**headers, "Location": made.location})
     if made.status == 503:
         headers["Retry-After"] = "2"
     if made.status == 200:
         headers["ETag"] = made.etag
-        if made.etag in _etags(request):
+        if made.etag.removeprefix("W/") in _etags(request):
             return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return Response(made.packed, made.status, headers, "text/html; charset=utf-8")
     return Response(made.text, made.status, headers, "text/html; charset=utf-8")
 
 

@@ -11,18 +11,18 @@ import bookkeeper
 from bookkeeper import projects
 from bookkeeper.catalog import Database
 from bookkeeper.errors import NotFound
-from bookkeeper.server.pages import history, newest
+from bookkeeper.server.pages import history, newest, requests
 from bookkeeper.server.pages import process as processes
-from bookkeeper.server.pages import requests
 from bookkeeper.server.pages.figures import Figures
+from bookkeeper_schema.states import ProcessState
 
 SOON: Final = 2
 """Seconds after which a browser asks again for what is under way."""
 
 LATER: Final = 10
 
-STATES: Final = {
-    "all": None,
+STATES: Final[dict[str, tuple[str, ...]]] = {
+    "all": tuple(ProcessState),
     "live": ("active", "staged"),
     "committed": ("committed",),
     "rolled back": ("rolled_back",),
@@ -99,9 +99,7 @@ class Views:
         if which not in STATES:
             raise Missing("state", which, f"processes cannot be narrowed to {which!r}", _states(name))
         before = _number(asked, "before", newest.TOP)
-        states = STATES[which]
-        only = {} if states is None else {"states": states}
-        page = newest.processes(self._database, request, of, before=before, **only)
+        page = newest.processes(self._database, request, of, states=STATES[which], before=before)
         context = {"page": page, "which": which, "states": list(STATES), "first": before == newest.TOP}
         return self._part("processes", name, request, context, live=before == newest.TOP)
 
