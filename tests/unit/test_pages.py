@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -17,6 +19,7 @@ from bookkeeper.process import Process
 from bookkeeper.server.pages import render, router
 from browsing import Browser, Element, faults, read
 from goodcatalog import lived, produce, started
+from ledgers import new_postgres_catalog
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
 
@@ -28,9 +31,23 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
     made.close()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
+    """The same in every database."""
+    made, _ = lived(tmp_path, new_postgres_catalog() if request.param == "postgresql" else None)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def client(catalog: Catalog) -> Browser:
-    return Browser(router(catalog.database))
+    return Browser(app_of(catalog))
+
+
+def app_of(catalog: Catalog, **options: Any) -> FastAPI:
+    app = FastAPI(openapi_url=None)
+    app.include_router(router(catalog.database, **options))
+    return app
 
 
 def page(client: Browser, path: str, status: int = 200) -> Element:
@@ -62,7 +79,7 @@ def test_paused_comes_before_running_and_complete_last(tmp_path: Path) -> None:
     projects.pause(catalog.database, "paused", "the disk is full")
     projects.end(catalog.database, "ended")
     catalog.project("running").start_process(lease="1h").next_files(1)
-    client = Browser(router(catalog.database))
+    client = Browser(app_of(catalog))
     cards = page(client, "/").all("li", class_="attention") + page(client, "/").all("li")
     names = [card.one("h2").text for card in cards]
     assert names == ["paused", "ended", "paused", "ended", "running", "mass"]
@@ -129,7 +146,7 @@ def test_log_tail_is_the_end_without_secrets_and_can_be_hidden(client: Browser, 
     text = section(page(client, "/processes/1"), "logs").text
     assert "line 4999" in text and "line 4000" not in text and "abcdefgh12345" not in text and "[hidden]" in text
     assert client.get("/processes/1").headers["cache-control"] == "no-store"
-    other = Browser(router(catalog.database, logs=False))
+    other = Browser(app_of(catalog, logs=False))
     assert "line 4999" not in other.get("/processes/1").text
 
 
@@ -156,7 +173,7 @@ def test_nodes_are_counted_and_exclusions_told(client: Browser, catalog: Catalog
         ("/files?name=f0", "f0", "/files?name=f00"),
         ("/processes/99", "there is no process 99", None),
         ("/processes/x", "x", None),
-        ("/nothing/here", "/nothing/here", "/"),
+        ("/nothing", "/nothing", "/"),
         ("/projects/mass/processes?state=odd", "odd", "/projects/mass/processes?state=all"),
         ("/search?q=f0", "f0", "/files?name=f00"),
     ],
@@ -176,9 +193,9 @@ def test_search_goes_to_what_has_the_name(client: Browser, wanted: str, found: s
     assert (answer.status_code, answer.headers["location"]) == (303, found)
 
 
-def test_every_link_leads_somewhere_and_every_page_is_in_order(catalog: Catalog) -> None:
+def test_every_link_leads_somewhere_and_every_page_is_in_order(any_catalog: Catalog) -> None:
     """Below another path, as behind a proxy: no link leaves it, none is broken."""
-    app = Starlette(routes=[Mount("/pages", app=router(catalog.database))])
+    app = Starlette(routes=[Mount("/pages", app=app_of(any_catalog))])
     seen: set[str] = set()
     client = Browser(app, follow=True)
     waiting = ["/pages/"]
@@ -221,11 +238,11 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(HOSTILE)
     err.write_bytes(b"\xff\x00 \x1b[31m" + HOSTILE.encode())
-    name = quote(f"{HOSTILE}.root", safe="")
+    name, flat = quote(f"{HOSTILE}.root", safe=""), quote(HOSTILE.replace("/", ""))
     paths = ["/", "/nodes", "/projects/bad", f"/processes/{process.id}", f"/files?name={name}", "/projects/bad/parked",
              "/projects/bad/processes", "/projects/bad/events"]  # fmt: skip
-    paths += [f"/{name}", f"/projects/{name.replace('%2F', '')}", f"/search?q={name}x", f"/files?name={name}x"]
-    client = Browser(router(catalog.database))
+    paths += [f"/{flat}", f"/projects/{flat}", f"/search?q={name}x", f"/files?name={name}x"]
+    client = Browser(app_of(catalog))
     for path in paths:
         text = client.get(path).text
         assert not faults(read(text)), path
@@ -270,7 +287,7 @@ def test_lists_are_paged_by_keys(tmp_path: Path) -> None:
     for _ in range(60):
         project.start_process().roll_back("nothing to do")
     project.park([f"f{number:02}" for number in range(70)], "bad")
-    client = Browser(router(catalog.database))
+    client = Browser(app_of(catalog))
     for what, key, count in (("processes", "p", 60), ("parked", "f", 70), ("events", "e", 71)):
         path, seen = f"/projects/mass/{what}", []
         while path:
@@ -289,7 +306,7 @@ def test_more_than_can_be_made_is_refused_for_now(catalog: Catalog, monkeypatch:
     from bookkeeper.server.pages import routes
 
     monkeypatch.setattr(routes, "WAITING", 0)
-    client = Browser(router(catalog.database))
+    client = Browser(app_of(catalog))
     answer = client.get("/")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
@@ -298,7 +315,7 @@ def test_empty_catalog_says_how_to_start(tmp_path: Path) -> None:
     from bookkeeper.api import create_catalog
 
     made = create_catalog(f"sqlite:///{tmp_path}/c.db")
-    client = Browser(router(made.database))
+    client = Browser(app_of(made))
     assert "bookkeeper project start" in page(client, "/").one("main").text
     assert page(client, "/nodes") and page(client, "/processes/1", 404)
 

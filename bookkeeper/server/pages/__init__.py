@@ -1,6 +1,6 @@
 """Pages to look at: what the catalog knows, in a browser; they only show.
 
-`router` makes an application that is mounted into the server. Nothing of it writes, and no page costs more than the
+`router` makes what the server's application includes. Nothing of it writes, and no page costs more than the
 rows it shows, however many files a project has.
 """
 

@@ -18,9 +18,9 @@ from bookkeeper.server.pages import render
 from bookkeeper.server.pages.views import Missing, Views
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import Router
 
     from bookkeeper.catalog import Database
 
@@ -51,6 +51,23 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+PATHS: Final = {
+    "/": "overview",
+    "/projects": "to_overview",
+    "/projects/{project}": "request",
+    "/projects/{project}/processes": "processes",
+    "/projects/{project}/parked": "parked",
+    "/projects/{project}/outputs": "outputs",
+    "/projects/{project}/events": "events",
+    "/processes/{process}": "process",
+    "/files": "file",
+    "/nodes": "nodes",
+    "/search": "search",
+    "/{path}": "nowhere",
+    "/projects/{path}/{more}": "nowhere",
+}
+"""Every address, and the view of it. What lies deeper is not ours: it may be a call to the server."""
 
 Endpoint = Callable[["Request"], Awaitable["Response"]]
 
@@ -196,28 +213,16 @@ async def _static(request: Request) -> Response:
     return Response(render.static(name), 200, headers, render.STATIC[name])
 
 
-def router(database: Database, *, logs: bool = True) -> Router:
-    """Return the pages over a catalog as an application: mount it last, at ``/`` or below any other path.
+def router(database: Database, guard: object = None, *, logs: bool = True) -> APIRouter:
+    """Return the pages over a catalog, for the server's application. Nothing that they answer changes the catalog.
 
-    ``logs``: show the ends of the logs that lie on this host. Nothing it answers changes the catalog.
+    ``guard`` is not asked: whoever reaches the server may look. ``logs``: show the ends of the logs that lie on this host.
     """
-    from starlette.routing import Route, Router
+    from fastapi import APIRouter
 
     pages = Pages(database, logs=logs)
-    paths = {
-        "/": "overview",
-        "/projects": "to_overview",
-        "/projects/{project}": "request",
-        "/projects/{project}/processes": "processes",
-        "/projects/{project}/parked": "parked",
-        "/projects/{project}/outputs": "outputs",
-        "/projects/{project}/events": "events",
-        "/processes/{process}": "process",
-        "/files": "file",
-        "/nodes": "nodes",
-        "/search": "search",
-    }
-    routes = [Route(path, pages.endpoint(view), methods=["GET"]) for path, view in paths.items()]
-    static = Route("/static/{version}/{name}", _static, methods=["GET"])
-    other = Route("/{path:path}", pages.endpoint("nowhere"), methods=["GET"])
-    return Router(routes=[*routes, static, other])
+    made = APIRouter()
+    for path, view in PATHS.items():
+        made.add_route(path, pages.endpoint(view), ["GET"], include_in_schema=False)
+    made.add_route("/static/{version}/{name}", _static, ["GET"], include_in_schema=False)
+    return made

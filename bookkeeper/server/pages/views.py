@@ -176,7 +176,8 @@ class Views:
 
     def nowhere(self, asked: Asked) -> Shown:
         """What is no page."""
-        raise Missing("page", f"/{asked['path']}", "there is no such page", [_link("all requests", "/")])
+        path = f"/projects/{asked['path']}/{asked['more']}" if "more" in asked else f"/{asked['path']}"
+        raise Missing("page", path, "there is no such page", [_link("all requests", "/")])
 
     def _known(self, name: str) -> None:
         if self._database.one("SELECT 1 AS known FROM projects WHERE name = :name", {"name": name}) is None:
