@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from bookkeeper.catalog import Database
@@ -105,12 +105,19 @@ def processes(
     return _newest(parts, limit)
 
 
-def events(database: Database, of: Sequence[Mapping[str, Any]], *, before: int = TOP, limit: int = 50) -> Page:
-    """Return the newest events of a request's projects, with ids below ``before``."""
+def events(
+    database: Database,
+    of: Sequence[Mapping[str, Any]],
+    *,
+    before: int = TOP,
+    limit: int = 50,
+    without: Collection[str] = (),
+) -> Page:
+    """Return the newest events of a request's projects, with ids below ``before``, but for those of some kinds."""
     parts = []
     for one in of:
         kinds = [row["kind"] for row in database.rows(KINDS, {"project": one["id"]})]
-        for kind in kinds:
+        for kind in (kind for kind in kinds if kind not in without):
             asked = {"project": one["id"], "kind": kind, "before": before, "limit": limit + 1}
             parts.append(_marked(database.rows(EVENTS, asked), project=one["name"]))
     found = _newest(parts, limit)

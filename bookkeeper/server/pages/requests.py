@@ -24,6 +24,9 @@ FEW: Final = 300
 FAILURES: Final = 500
 MESSAGES: Final = 5
 RECENT: Final = 50
+FAILING: Final = ("failure.classified", "retry.decided")
+"""Events of every failure, which the page counts instead."""
+
 LIVE_SHOWN: Final = 8
 
 COLUMNS: Final = """
@@ -144,7 +147,7 @@ def request(database: Database, name: str) -> dict[str, Any]:
         "processes": newest.processes(database, now.request, of, limit=10),
         "parked": newest.parked(database, of, limit=10) if now.parked else newest.Page([], None),
         "outputs": newest.outputs(database, now.request, of, limit=8),
-        "events": newest.events(database, of, limit=12),
+        "events": newest.events(database, of, limit=12, without=FAILING),
         "next": _next(seen, name),
     }
 
