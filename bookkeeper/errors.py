@@ -14,7 +14,8 @@
     │   ├── CatalogMissing          6
     │   ├── CatalogTooNew           6
     │   ├── CatalogOutdated         6
-    │   └── CatalogBusy             6
+    │   ├── CatalogBusy             6
+    │   └── ServerUnreachable       6
     ├── Fenced                      7   this process was rolled back; what it did does not count
     ├── ValidationError             8   a file is not what it should be
     ├── StorageError                9   copying, reading or publishing failed
@@ -24,7 +25,10 @@
     ├── NothingToDo                12   no file is left for this process
     ├── RolledBack                 13   the process was rolled back in good order
     ├── Unsound                    14   `check` found a broken invariant
-    └── NodeExcluded               15   this node is given nothing for a while
+    ├── NodeExcluded               15   this node is given nothing for a while
+    └── AccessDenied               16   the catalog server does not let the caller do this
+        ├── Unauthenticated        16
+        └── Forbidden              16
 """
 
 from __future__ import annotations
@@ -122,6 +126,12 @@ class CatalogBusy(CatalogError):
     default_remedy = "find what holds it (`lsof` on the database); then try again"
 
 
+class ServerUnreachable(CatalogError):
+    """The catalog's server cannot be reached, or did not answer."""
+
+    default_remedy = "check the address and the network; `curl ADDRESS/healthz` tells whether it runs"
+
+
 class Fenced(BookkeeperError):
     """This process was rolled back: its files went to others, and what it did does not count."""
 
@@ -180,3 +190,29 @@ class NodeExcluded(BookkeeperError):
     """This node is given nothing for a while: too much failed on it, or a person says so."""
 
     exit_code = 15
+
+
+class AccessDenied(BookkeeperError):
+    """Whoever calls may not do this. ``cause`` is one word that refusals are counted by; no message holds a token."""
+
+    exit_code = 16
+    cause = "denied"
+
+    def __init__(self, message: str, *, remedy: str | None = None, cause: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        if cause is not None:
+            self.cause = cause
+
+
+class Unauthenticated(AccessDenied):
+    """The catalog server does not know who calls: there is no token, or it does not hold."""
+
+    default_remedy = "put a token into $BOOKKEEPER_TOKEN or the file $BOOKKEEPER_TOKEN_FILE; `bookkeeper token create` makes one on the server"
+    cause = "missing"
+
+
+class Forbidden(AccessDenied):
+    """The catalog server knows who calls, and the token does not allow this."""
+
+    default_remedy = "ask an administrator of the catalog for a token with this scope"
+    cause = "scope"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bookkeeper import stageout
 from bookkeeper.catalog import Database
@@ -36,18 +36,28 @@ class Attempt(NamedTuple):
 
 
 def publish_pending(
-    database: Database, project: str | None = None, on_step: Callable[[str], None] = lambda _: None
+    database: Database,
+    project: str | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+    *,
+    remote_only: bool = False,
 ) -> list[Attempt]:
     """Publish and record every waiting output, of one project's request or of the whole catalog; return what came of it.
+
+    ``remote_only`` leaves out paths, which may lie on another host and which workers publish by themselves.
 
     Waits for its turn: one publisher at a time is what makes it safe behind URLs without an atomic rename.
     """
     query, of = (PENDING, {}) if project is None else (PENDING_OF, {"project": project})
-    if not database.rows(query, of):
+
+    def waiting() -> list[dict[str, Any]]:
+        return [row for row in database.rows(query, of) if not remote_only or "://" in row["final_url"]]
+
+    if not waiting():
         return []
     attempts: list[Attempt] = []
     with database.sole_publisher():
-        for row in database.rows(query, of):
+        for row in waiting():
             on_step(f"publish {row['final_url']}")
             problem = None
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import shutil
@@ -50,6 +51,14 @@ class World:
         self.catalog = catalog
         self.database = catalog.database
         self.ledger: Ledger = SqlLedger(catalog.database)
+        self.services = contextlib.ExitStack()
+
+    def served(self) -> World:
+        """Speak to the ledger through a real server from now on."""
+        from services.servers import http_ledger
+
+        self.ledger = self.services.enter_context(http_ledger(self.database))
+        return self
 
     @classmethod
     def create(cls, path: Path, files: int = 4, *, backend: str = "sqlite", **rules: Any) -> World:
@@ -75,6 +84,7 @@ class World:
     def close(self) -> None:
         """Let go of the catalog."""
         self.ledger.close()
+        self.services.close()
         self.catalog.close()
 
     # -- operators -------------------------------------------------------------------------------------------------
@@ -285,6 +295,8 @@ def new_postgres_catalog() -> Catalog:
 BACKENDS: dict[str, Callable[[type[World], Path], World]] = {
     "sqlite": lambda world, path: world(new_catalog(path)),
     "postgresql": lambda world, _: world(new_postgres_catalog()),
+    "http-sqlite": lambda world, path: world(new_catalog(path)).served(),
+    "http-postgresql": lambda world, _: world(new_postgres_catalog()).served(),
 }
 """What the contract suite runs over: an implementation of the protocol over a database."""
 

@@ -84,6 +84,11 @@ class Tx:
         self._connection = connection
         self.run: Run = connection.execute
 
+    @property
+    def changes(self) -> int | None:
+        """How many rows this connection has changed so far: who compares two moments knows whether anything changed."""
+        return self._connection.total_changes
+
     def many(self, statement: str, rows: Iterable[Mapping[str, Any] | tuple[Any, ...]]) -> int:
         """Execute ``statement`` for each of ``rows``; return the number of rows changed."""
         return self._connection.executemany(statement, rows).rowcount

@@ -38,6 +38,7 @@ HOMES: Final = {
     "logs": "status",
     "lineage": "status",
     "plugin": "plugin",
+    "serve": "serve",
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
