@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,9 @@ import pytest
 
 from bookkeeper.api import Catalog
 from bookkeeper.server.pages import router
+from bookkeeper.server.running import Parts
 from goodcatalog import lived, produce
+from services.servers import STILL, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -29,26 +29,15 @@ PATHS = ("/", "/projects/mass", "/processes/2", "/processes/6", "/files?name=f02
 
 
 class Served:
-    """A server of the pages in a thread, and what it serves."""
+    """The catalog's server, and what it serves."""
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
-        import uvicorn
-        from fastapi import FastAPI
-
         self.catalog, self.folder = catalog, folder
-        app = FastAPI(openapi_url=None)
-        app.include_router(router(catalog.database))
-        self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
-        self._thread.start()
+        self._open = contextlib.ExitStack()
+        self.url = self._open.enter_context(serving(catalog.database, Parts(pages=router, settings=STILL)))
 
     def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(60)
-        self._socket.close()
+        self._open.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from bookkeeper.server.pages.requests import by_node, new_node
 
 REQUESTS_SHOWN: Final = 50
 DELIVERIES_SHOWN: Final = 50
-WINDOW: Final = 20_000
+WINDOW: Final = 10_000
 """Processes of the catalog, the newest, that the page of nodes is made of."""
 
 LOOKED_AT: Final = 1_000

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from bookkeeper import nodes, projects, recovery
-from bookkeeper.catalog import Database
+from bookkeeper.catalog import NOW, Database
 from bookkeeper.reporting.distributions import distribution
 from bookkeeper.reporting.performance import COMMITTED, progress_of
 from bookkeeper.server.pages import newest
 
 PER_PAGE: Final = 50
 OPEN_SHOWN: Final = 100
-WINDOW: Final = 10_000
+WINDOW: Final = 4_000
 """Processes of a request, the newest, that figures and nodes are made of."""
 
 EXACT: Final = 20_000
@@ -22,6 +22,7 @@ FEW: Final = 300
 """Deliveries, of so few processes, that are counted one by one; else a process counts as many files as it was given."""
 
 FAILURES: Final = 500
+DELAYED_COUNTED: Final = 1_000
 MESSAGES: Final = 5
 RECENT: Final = 50
 FAILING: Final = ("failure.classified", "retry.decided")
@@ -37,6 +38,7 @@ SELECT r.id, r.name AS request, r.files, r.committed,
          WHERE j.request_id = r.id AND l.project_id = j.id AND l.state = 'parked') AS parked,
        (SELECT count(*) FROM outputs o WHERE o.request_id = r.id AND o.state = 'committed') AS unpublished,
        (SELECT count(*) FROM processes p WHERE p.request_id = r.id AND p.state IN ('active', 'staged')) AS live,
+       (SELECT sum(j.commits) FROM projects j WHERE j.request_id = r.id) AS commits,
        (SELECT sum(j.rollbacks) FROM projects j WHERE j.request_id = r.id) AS rollbacks,
        (SELECT max(j.last_commit_at) FROM projects j WHERE j.request_id = r.id) AS last_commit_at,
        k.name AS open_project, k.state AS open_state, k.reason AS pause_reason, k.rest_until,
@@ -45,9 +47,17 @@ SELECT r.id, r.name AS request, r.files, r.committed,
   FROM requests r JOIN projects j ON j.request_id = r.id AND j.recovers IS NULL
   LEFT JOIN projects k ON k.request_id = r.id AND k.state <> 'ended'
 """
+ONE: Final = f"{COLUMNS} WHERE r.id = (SELECT request_id FROM projects WHERE name = :name)"
 NEWEST: Final = f"{COLUMNS} WHERE r.id < :before ORDER BY r.id DESC LIMIT :limit"
 OPEN: Final = f"""{COLUMNS} WHERE r.id IN
   (SELECT o.request_id FROM projects o WHERE o.state <> 'ended' ORDER BY o.request_id DESC LIMIT :limit)
+"""
+
+DELAYED: Final = f"""
+SELECT count(*) AS delayed, min(waiting.not_before) AS next_at
+  FROM (SELECT l.not_before FROM projects j CROSS JOIN ledger l
+         WHERE j.request_id = :id AND j.state <> 'ended' AND l.project_id = j.id AND l.state = 'available'
+           AND l.not_before > {NOW} ORDER BY l.not_before LIMIT :limit) AS waiting
 """
 
 LIVE: Final = """
@@ -122,33 +132,35 @@ def _word(row: Mapping[str, Any], now: float) -> str:
 
 def request(database: Database, name: str) -> dict[str, Any]:
     """Return what the page of the request of a project says. Raises `NotFound`."""
-    now = projects.status(database, name)
+    row = database.one(ONE, {"name": name})
+    if row is None:
+        raise projects.unknown(database, name)
     clock = database.now()
-    of = newest.projects(database, now.request)
-    seen = described(now.as_dict(), clock)
-    window = newest.processes(database, now.request, of, limit=WINDOW)
+    of = newest.projects(database, row["request"])
+    now = described(row, clock) | database.rows(DELAYED, {"id": row["id"], "limit": DELAYED_COUNTED})[0]
+    window = newest.processes(database, now["request"], of, limit=WINDOW)
     done = [row for row in window.rows if row["ended_at"] is not None]
-    failed = newest.failures(database, of, FAILURES) if now.rollbacks else []
+    failed = newest.failures(database, of, FAILURES) if now["rollbacks"] else []
     return {
         "project": name,
         "at": clock,
-        "now": seen,
+        "now": now,
         "projects": of,
         "window": {"processes": len(window.rows), "whole": window.next is None},
-        "pace": _pace(window.rows, clock, seen),
+        "pace": _pace(window.rows, clock, now),
         "progress": _progress(database, done, now, whole=window.next is None),
-        "before": _before(done, now.committed) if window.next else 0,
+        "before": _before(done, now["committed"]) if window.next else 0,
         "wall": distribution(row["ended_at"] - row["started_at"] for row in done if row["state"] in COMMITTED),
         "nodes": by_node(window.rows, {row["node"]: row for row in nodes.excluded(database)}),
-        "reasons": recovery.top_reasons(database, name, 6) if now.committed < now.files else [],
+        "reasons": recovery.top_reasons(database, name, 6) if now["committed"] < now["files"] else [],
         "failures": by_category(failed),
         "failures_at_least": len(failed) >= FAILURES,
         "live_processes": _live(database, window.rows, clock),
-        "processes": newest.processes(database, now.request, of, limit=10),
-        "parked": newest.parked(database, of, limit=10) if now.parked else newest.Page([], None),
-        "outputs": newest.outputs(database, now.request, of, limit=8),
+        "processes": newest.processes(database, now["request"], of, limit=10),
+        "parked": newest.parked(database, of, limit=10) if now["parked"] else newest.Page([], None),
+        "outputs": newest.outputs(database, now["request"], of, limit=8),
         "events": newest.events(database, of, limit=12, without=FAILING),
-        "next": _next(seen, name),
+        "next": _next(now, name),
     }
 
 
@@ -158,14 +170,14 @@ def _before(done: Iterable[Mapping[str, Any]], committed: int) -> int:
 
 
 def _progress(
-    database: Database, done: list[dict[str, Any]], now: projects.RequestStatus, *, whole: bool
+    database: Database, done: list[dict[str, Any]], now: Mapping[str, Any], *, whole: bool
 ) -> list[dict[str, Any]]:
     """Return `progress_of` the processes of the window. ``files`` are those that were consumed, as far as they are few
     enough to be counted; else as many as the process was given, brought to the sum that is known.
     """
     committed = [row for row in done if row["state"] in COMMITTED]
     given = sum(row["delivered"] for row in committed)
-    known = now.committed if whole else min(now.committed, given)
+    known = now["committed"] if whole else min(now["committed"], given)
     for row in done:
         row["files"] = 0
     for row in committed:
@@ -173,7 +185,7 @@ def _progress(
             row["files"] = database.rows(CONSUMED, {"process": row["id"]})[0]["files"]
         else:
             row["files"] = row["delivered"] * known / given
-    began = now.started_at if whole else min((row["started_at"] for row in done), default=now.started_at)
+    began = now["started_at"] if whole else min((row["started_at"] for row in done), default=now["started_at"])
     return progress_of(done, began)
 
 
@@ -194,7 +206,9 @@ def by_node(
     """Return how processes fared on every node, the busiest first; those excluded are told as such."""
     found: dict[str | None, dict[str, Any]] = {}
     for row in rows:
-        one = found.setdefault(row["node"], new_node(row["node"], excluded))
+        one = found.get(row["node"])
+        if one is None:
+            one = found[row["node"]] = new_node(row["node"], excluded)
         one["processes"] += 1
         if row["ended_at"] is None:
             one["running"] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from bookkeeper.catalog import Database
+
+log: Final = logging.getLogger("bookkeeper.server")
 
 THREADS: Final = 2
 WAITING: Final = 64
@@ -140,6 +143,7 @@ class Pages:
         except CatalogBusy as error:
             return self._failed(request, 503, error)
         except BookkeeperError as error:
+            log.error("page failed", exc_info=error, extra={"path": request.url.path})
             return self._failed(request, 500, error)
         if shown.location is not None:
             return Made(303, b"", b"", "", False, root + shown.location)

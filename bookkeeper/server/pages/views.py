@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import bookkeeper
-from bookkeeper import projects
+from bookkeeper import recovery
 from bookkeeper.catalog import Database
 from bookkeeper.errors import NotFound
 from bookkeeper.server.pages import history, newest, requests
@@ -189,7 +189,7 @@ class Views:
     def _of(self, asked: Asked) -> tuple[str, str, list[dict[str, Any]]]:
         """Return the project that was named, its request, and the projects of that."""
         self._known(asked["project"])
-        request = projects.status(self._database, asked["project"]).request
+        request = str(self._database.rows(recovery.REQUEST_OF, {"name": asked["project"]})[0]["name"])
         return asked["project"], request, newest.projects(self._database, request)
 
     def _part(self, what: str, name: str, request: str, context: dict[str, Any], *, live: bool) -> Shown:
