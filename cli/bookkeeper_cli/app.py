@@ -41,6 +41,7 @@ HOMES: Final = {
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
+    "export": "export",
     "validate": "catalog",
 }
 """The module of every command, in the order in which help shows them."""
