@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from bookkeeper import sqlite
 from bookkeeper.catalog import Database
 from bookkeeper.errors import NotAllowed
+from bookkeeper.sqlite import SqliteDatabase
 
 ROWS: Final = 5_000
 """Rows that are in memory at a time, about."""
@@ -41,7 +42,8 @@ class _SqliteSnapshot:
     def stream(self, query: str, parameters: Mapping[str, Any] = {}) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query."""
         try:
-            yield from self._connection.execute(query, parameters)
+            for row in self._connection.execute(query, parameters):  # noqa: UP028: `yield from` would close the cursor
+                yield row
         except sqlite3.Error as error:
             raise sqlite.translate(error, self._path) from error
 
@@ -51,18 +53,45 @@ class _SqliteSnapshot:
         return [column[0] for column in cursor.description], cursor
 
 
-@contextlib.contextmanager
-def snapshot(database: Database, *, tokens: bool = False) -> Iterator[Snapshot]:
-    """Read a catalog at one moment, for a block. Tokens read as NULL unless they are asked for.
+class _PostgresSnapshot:
+    """A read transaction of PostgreSQL; its cursors are on the server, which sends some rows at a time."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._cursors = 0
+
+    def stream(self, query: str, parameters: Mapping[str, Any] = {}) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query."""
+        yield from self.named(query, parameters)[1]
+
+    def named(self, query: str, parameters: Mapping[str, Any] = {}) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """Return the names of the columns of a query, and its rows."""
+        from bookkeeper.postgres.statements import translated
+
+        self._cursors += 1
+        cursor = self._connection.cursor(name=f"snapshot_{self._cursors}")
+        cursor.itersize = ROWS
+        cursor.execute(translated(query), parameters)
+        return [column.name for column in cursor.description], iter(cursor)
+
+
+def snapshot(database: Database, *, tokens: bool = False) -> contextlib.AbstractContextManager[Snapshot]:
+    """Read a catalog at one moment, for a block. Tokens may read as NULL unless they are asked for.
 
     Raises `NotAllowed` where the catalog is behind a server.
     """
-    if not isinstance(database, Database):
-        raise NotAllowed(
-            "a snapshot is taken of a database, not through a server",
-            remedy="do this on the server's host, with --catalog naming the database itself",
-        )
-    path = database.path
+    if isinstance(database, SqliteDatabase):
+        return _of_sqlite(database.path, tokens)
+    if database.dialect == "postgresql":
+        return _of_postgres(database)
+    raise NotAllowed(
+        "a snapshot is taken of a database, not through a server",
+        remedy="do this on the server's host, with --catalog naming the database itself",
+    )
+
+
+@contextlib.contextmanager
+def _of_sqlite(path: Path, tokens: bool) -> Iterator[Snapshot]:
     try:
         with contextlib.closing(_whole(path) if tokens else sqlite.connect_read_only(path)) as connection:
             connection.row_factory = None
@@ -78,3 +107,18 @@ def _whole(path: Path) -> sqlite3.Connection:
     connection = sqlite.connect(path)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+@contextlib.contextmanager
+def _of_postgres(database: Database) -> Iterator[Snapshot]:
+    import psycopg
+
+    from bookkeeper.postgres.connections import connect
+    from bookkeeper.postgres.errors import translate
+
+    try:
+        with contextlib.closing(connect(database.url)) as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield _PostgresSnapshot(connection)
+    except psycopg.Error as error:
+        raise translate(error, database.name) from error

@@ -45,7 +45,7 @@ def sealed(database: Database, target: Target) -> Iterator[None]:
 
 
 def _end(database: Database) -> ModuleType:
-    return _of(getattr(database, "dialect", None) or "sqlite")
+    return _of(database.dialect)
 
 
 def _named(url: str) -> ModuleType:

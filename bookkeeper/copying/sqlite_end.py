@@ -68,6 +68,7 @@ class SqliteTarget(Target):
     def prepare(self) -> None:
         """See `Target.prepare`."""
         from sqlalchemy import create_engine
+        from sqlalchemy.exc import DBAPIError
         from sqlalchemy.pool import StaticPool
 
         from bookkeeper_schema.migrate import upgrade
@@ -77,8 +78,11 @@ class SqliteTarget(Target):
         for pragma in ("journal_mode = OFF", "synchronous = OFF"):
             self._connection.execute(f"PRAGMA {pragma}")
         engine = create_engine("sqlite://", creator=lambda: self._connection, poolclass=StaticPool)
-        with engine.begin() as connection:
-            upgrade(connection)
+        try:
+            with engine.begin() as connection:
+                upgrade(connection)
+        except DBAPIError as error:
+            raise (error.orig if isinstance(error.orig, sqlite3.Error) else error) from error
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._connection.execute("BEGIN IMMEDIATE")
 

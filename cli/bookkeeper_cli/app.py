@@ -41,6 +41,7 @@ HOMES: Final = {
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
+    "copy": "copy",
     "export": "export",
     "validate": "catalog",
 }
