@@ -42,7 +42,7 @@ class _SqliteSnapshot:
     def stream(self, query: str, parameters: Mapping[str, Any] = {}) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query."""
         try:
-            for row in self._connection.execute(query, parameters):  # noqa: UP028: `yield from` would close the cursor
+            for row in self._connection.execute(query, parameters):  # noqa: UP028 (`yield from` would close the cursor)
                 yield row
         except sqlite3.Error as error:
             raise sqlite.translate(error, self._path) from error
