@@ -24,16 +24,16 @@ SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN substr(reason, inst
             WHEN reason LIKE 'left unread by process %' THEN 'left unread'
             ELSE reason END AS why, state, count(*) AS files, part
   FROM (SELECT * FROM (SELECT 'parked' AS part, state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'parked' LIMIT :sample)
+                        WHERE request = :request AND state = 'parked' LIMIT :sample) AS parked
         UNION ALL
         SELECT * FROM (SELECT 'held', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'held' LIMIT :sample)
+                        WHERE request = :request AND state = 'held' LIMIT :sample) AS held
         UNION ALL
         SELECT * FROM (SELECT 'tried', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample)
+                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample) AS tried
         UNION ALL
         SELECT * FROM (SELECT 'fresh', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample)) AS sampled
+                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample) AS fresh) AS sampled
  GROUP BY why, state, part ORDER BY files DESC, why
 """
 

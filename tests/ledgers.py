@@ -6,7 +6,7 @@ import functools
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from bookkeeper.protocol import (
     StoredOutput,
 )
 from bookkeeper_schema import invariants
+from services import postgres
 
 INVARIANTS = invariants.load()
 WHERE = "/results"
@@ -50,9 +51,9 @@ class World:
         self.ledger: Ledger = SqlLedger(catalog.database)
 
     @classmethod
-    def create(cls, path: Path, files: int = 4, **rules: Any) -> World:
+    def create(cls, path: Path, files: int = 4, *, backend: str = "sqlite", **rules: Any) -> World:
         """Make a catalog of so many files, and the project ``p`` over them."""
-        world = cls(new_catalog(path))
+        world = BACKENDS[backend](cls, path)
         world.catalog.declare_files(
             {
                 "name": NAMES.format(number),
@@ -269,6 +270,18 @@ def new_catalog(path: Path) -> Catalog:
     """Make an empty catalog; quickly, from one made before."""
     shutil.copyfile(Path(_template().name) / "empty.db", path)
     return open_catalog(f"sqlite:///{path}")
+
+
+def new_postgres_catalog() -> Catalog:
+    """Make an empty catalog on the server of the tests."""
+    return open_catalog(postgres.shared().new())
+
+
+BACKENDS: dict[str, Callable[[type[World], Path], World]] = {
+    "sqlite": lambda world, path: world(new_catalog(path)),
+    "postgresql": lambda world, _: world(new_postgres_catalog()),
+}
+"""What the contract suite runs over: an implementation of the protocol over a database."""
 
 
 @functools.cache

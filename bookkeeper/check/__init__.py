@@ -36,8 +36,8 @@ def check(
 def _findings(
     database: Database, *, with_storage: bool, checksum: bool, full: bool, on_progress: Progress
 ) -> Iterator[Finding]:
-    with soundness.reader(database) as connection:
-        damaged = list(soundness.damage(connection, database.path, full=full))
+    with database.auditor() as connection:
+        damaged = list(soundness.damage(connection, database, full=full))
         yield from damaged
         if any(finding.code == "damaged-database" for finding in damaged):
             return

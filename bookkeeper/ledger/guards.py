@@ -19,7 +19,7 @@ SELECT 1 FROM processes WHERE state IN ('active', 'staged') AND (lease_until < {
 OPEN_PROJECT: Final = "SELECT id FROM projects WHERE request_id = :request AND state <> 'ended'"
 
 MOVE_SHARE: Final = """
-UPDATE projects SET files = files + CASE WHEN id = :target THEN :count ELSE -:count END
+UPDATE projects SET files = files + CASE WHEN id = :target THEN :count/*bigint*/ ELSE -:count/*bigint*/ END
  WHERE id IN (:target, :origin)
 """
 

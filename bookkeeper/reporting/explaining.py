@@ -14,7 +14,9 @@ from bookkeeper.reporting.chosen import PLACES, slots
 if TYPE_CHECKING:
     from bookkeeper.failures import Explanation, Rules
 
-REQUESTS: Final = "SELECT id, name, policy FROM requests WHERE :name IS NULL OR name = :name ORDER BY id"
+REQUESTS: Final = (
+    "SELECT id, name, policy FROM requests WHERE :name/*text*/ IS NULL OR name = :name/*text*/ ORDER BY id"
+)
 
 STORED: Final = f"""
 SELECT f.process_id, f.category, f.rule, f.remedy, f.by,

@@ -1,4 +1,4 @@
-"""The contract suite runs for every implementation of the `Ledger` protocol."""
+"""The contract suite runs for every implementation of the `Ledger` protocol, over every database."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ from typing import Any
 
 import pytest
 
-from bookkeeper.api import Catalog
-from bookkeeper.ledger import SqlLedger
-from bookkeeper.protocol import Ledger
-from ledgers import World, sound
-
-IMPLEMENTATIONS: dict[str, Callable[[Catalog], Ledger]] = {"sql": lambda catalog: SqlLedger(catalog.database)}
+from ledgers import BACKENDS, World, sound
 
 Make = Callable[..., World]
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Make worlds: ``make(files=4, **rules of the project p)``. At the end of the test each must be sound."""
     made: list[World] = []
 
     def one(files: int = 4, **rules: Any) -> World:
-        world = World.create(tmp_path / f"{len(made)}.db", files, **rules)
-        world.ledger = IMPLEMENTATIONS[request.param](world.catalog)
+        world = World.create(tmp_path / f"{len(made)}.db", files, backend=request.param, **rules)
         made.append(world)
         return world
 

@@ -22,9 +22,6 @@ from typing import Any, Final, TypeVar
 
 from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, CatalogMissing, Fenced, UsageError
 
-NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
-"""The catalog's clock in SQL: seconds since the epoch, UTC, with milliseconds."""
-
 BUSY_SECONDS: Final = 60.0
 _HIDDEN_COLUMNS: Final = {("processes", "token")}
 
@@ -40,7 +37,7 @@ def path_of(url: str) -> Path:
     elif scheme != "sqlite":
         raise UsageError(
             f"{scheme}:// is no catalog that this version can open",
-            remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db",
+            remedy="use sqlite:///PATH or postgresql://HOST/NAME, for example sqlite:///bookkeeper.db",
         )
     if not rest.startswith("/") or rest in {"/", "/:memory:"} or "\0" in rest:
         raise UsageError(f"{url!r} names no file", remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db")
@@ -80,11 +77,12 @@ class Tx:
     parameters and returns the number of rows it changed in all.
     """
 
-    __slots__ = ("_connection", "run")
+    __slots__ = ("_connection", "hints", "run")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.run: Run = connection.execute
+        self.hints: dict[int, int] = {}
 
     def many(self, statement: str, rows: Iterable[Mapping[str, Any] | tuple[Any, ...]]) -> int:
         """Execute ``statement`` for each of ``rows``; return the number of rows changed."""
