@@ -54,25 +54,30 @@ class _SqliteSnapshot:
 
 
 class _PostgresSnapshot:
-    """A read transaction of PostgreSQL; its cursors are on the server, which sends some rows at a time."""
+    """A read transaction of PostgreSQL. Its cursor is on the server, which sends some rows at a time; it has one at a time."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._cursors = 0
+        self._cursor: Any = None
 
     def stream(self, query: str, parameters: Mapping[str, Any] = {}) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query."""
-        yield from self.named(query, parameters)[1]
+        """Yield the rows of a query, until another is asked."""
+        return self.named(query, parameters)[1]
 
     def named(self, query: str, parameters: Mapping[str, Any] = {}) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """Return the names of the columns of a query, and its rows."""
-        from bookkeeper.postgres.statements import translated
+        """Return the names of the columns of a query, and its rows, until another is asked."""
+        from bookkeeper.postgres import translated
 
-        self._cursors += 1
-        cursor = self._connection.cursor(name=f"snapshot_{self._cursors}")
-        cursor.itersize = ROWS
-        cursor.execute(translated(query), parameters)
-        return [column.name for column in cursor.description], iter(cursor)
+        self.close()
+        self._cursor = self._connection.cursor(name="snapshot")
+        self._cursor.itersize = ROWS
+        self._cursor.execute(translated(query), parameters)
+        return [column.name for column in self._cursor.description], iter(self._cursor)
+
+    def close(self) -> None:
+        """Let go of the cursor."""
+        if self._cursor is not None:
+            self._cursor.close()
 
 
 def snapshot(database: Database, *, tokens: bool = False) -> contextlib.AbstractContextManager[Snapshot]:
@@ -119,6 +124,7 @@ def _of_postgres(database: Database) -> Iterator[Snapshot]:
     try:
         with contextlib.closing(connect(database.url)) as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield _PostgresSnapshot(connection)
+            with contextlib.closing(_PostgresSnapshot(connection)) as taken:
+                yield taken
     except psycopg.Error as error:
         raise translate(error, database.name) from error

@@ -43,7 +43,7 @@ def _stream(connection: Connection, form: Form) -> Iterator[Row]:
 def _forms() -> list[Form]:
     from sqlalchemy.dialects.postgresql import dialect
 
-    return forms(dialect())
+    return forms(dialect())  # type: ignore[no-untyped-call]
 
 
 class PostgresSource(Source):

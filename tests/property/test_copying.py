@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bookkeeper.api import create_catalog
 from bookkeeper.copying import copy
 from copies import Place, content
-from services.postgres import Server, running
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as one:
-        yield one
-
+from services.postgres import shared
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
@@ -43,13 +34,11 @@ NODES = st.lists(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(files=FILES, events=EVENTS, nodes=NODES, escaped=st.booleans())
-def test_there_and_back_is_identity(
-    server: Server, files: list[Any], events: list[Any], nodes: list[Any], escaped: bool
-) -> None:
+def test_there_and_back_is_identity(files: list[Any], events: list[Any], nodes: list[Any], escaped: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), server)
+        place = Place(Path(folder), shared().server)
         catalog = create_catalog(f"sqlite:///{folder}/bookkeeper.db")
 
         def text(value: Any) -> str | None:

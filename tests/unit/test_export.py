@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from bookkeeper.api import Catalog, open_catalog
+from bookkeeper.catalog import open_existing
+from bookkeeper.copying import copy
 from bookkeeper.errors import Conflict, NotFound, StorageError
 from bookkeeper.export import export
 from bookkeeper.export.contents import EXPORTED, FAILURES, LEFT_OUT, VIEWS
@@ -26,6 +28,7 @@ from bookkeeper_schema.tables import METADATA
 from commandline import ok, run
 from failing import FULL, SEGFAULT, commit, fail, world
 from goodcatalog import lived, started
+from services.postgres import shared
 
 SECRET = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJib29ra2VlcGVyIn0.c2lnbmF0dXJlc2lnbmF0dXJl"
 
@@ -297,6 +300,20 @@ def test_a_killed_export_leaves_the_older_one(history: Catalog, tmp_path: Path, 
     ran = subprocess.run([sys.executable, "-c", CHILD, history.url, str(target), event], check=False)
     assert ran.returncode == -signal.SIGKILL
     assert target.read_bytes() == before
+
+
+def test_an_export_from_postgresql_is_the_same(history: Catalog, tmp_path: Path) -> None:
+    address = shared().server.url(f"export_{tmp_path.name}")
+    copy(history.url, address)
+    before = export(history.database, "mass", tmp_path / "one.db", metadata=tmp_path / "one.json")
+    with closing(open_existing(address)) as database:
+        after = export(database, "mass", tmp_path / "other.db", metadata=tmp_path / "other.json")
+    assert after.rows == before.rows
+    for table in EXPORTED:
+        query = f"SELECT * FROM {table.name} ORDER BY {', '.join(table.key)}"
+        assert rows(tmp_path / "other.db", query) == rows(tmp_path / "one.db", query)
+    query = "SELECT name, sql FROM sqlite_master ORDER BY name"
+    assert rows(tmp_path / "other.db", query) == rows(tmp_path / "one.db", query)
 
 
 # -- on the command line --------------------------------------------------------------------------------------------
