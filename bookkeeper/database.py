@@ -50,8 +50,10 @@ class Tx(Protocol):
     ``run(statement, parameters)`` executes one statement and returns its `Rows`.
     """
 
-    hints: dict[int, int]
-    """Where a search for free files may begin, by project; only to find them faster."""
+    @property
+    def hints(self) -> dict[int, int] | None:
+        """Where a search for free files may begin, by project: only to find them faster. None where that is no help."""
+        ...
 
     @property
     def run(self) -> Callable[..., Rows]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from bookkeeper import projects, recovery
 from bookkeeper.api import Catalog, create_catalog, open_catalog
+from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger import SqlLedger, outputs, requests
 from bookkeeper.protocol import (
     Delivered,
@@ -64,7 +65,11 @@ class World:
             for number in range(files)
         )
         world.catalog.define_dataset("all", names=["*"])
-        world.catalog.start_project("p", "all", **rules)
+        try:
+            world.catalog.start_project("p", "all", **rules)
+        except BookkeeperError:
+            world.close()
+            raise
         return world
 
     def close(self) -> None:

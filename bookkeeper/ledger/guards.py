@@ -92,6 +92,7 @@ def move_share(tx: Tx, *, origin: int, target: int, count: int) -> None:
 
 def tell_complete(tx: Tx, request: int, project: int, process: int) -> None:
     """Record that the request is complete, if the commit or publication just made it so."""
+    tx.lock(f"complete request {request}")  # of two that are the last, the second sees the first
     row = tx.run(COMPLETE, {"request": request}).fetchone()
     if row is not None:
         record(tx, "project.completed", {"files": row[0]}, project=project, process=process)

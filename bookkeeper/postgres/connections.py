@@ -44,7 +44,8 @@ LOCK_SECONDS: Final = 60
 READ_SECONDS: Final = 600
 
 _KERNEL: Final = (
-    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
+    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off"
+    " -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
     f" -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout=120s"
     " -c default_transaction_isolation=read\\ committed"
 )
@@ -252,6 +253,6 @@ def connect_to_read(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     ).fetchall()
     names = ", ".join(f'NULL::text AS "{name}"' if name == "token" else f'"{name}"' for (name,) in columns)
     if names:
-        connection.execute(f"CREATE TEMPORARY VIEW processes AS SELECT {names} FROM processes")  # type: ignore[call-overload]
+        connection.execute(f"CREATE TEMPORARY VIEW processes AS SELECT {names} FROM processes")
     connection.execute("SET default_transaction_read_only = on")
     return connection

@@ -77,12 +77,12 @@ class Tx:
     parameters and returns the number of rows it changed in all.
     """
 
-    __slots__ = ("_connection", "hints", "run")
+    __slots__ = ("_connection", "run")
+    hints: Final = None
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.run: Run = connection.execute
-        self.hints: dict[int, int] = {}
 
     def many(self, statement: str, rows: Iterable[Mapping[str, Any] | tuple[Any, ...]]) -> int:
         """Execute ``statement`` for each of ``rows``; return the number of rows changed."""
