@@ -87,7 +87,7 @@ def snapshot(database: Database, *, tokens: bool = False) -> contextlib.Abstract
     """
     if isinstance(database, SqliteDatabase):
         return _of_sqlite(database.path, tokens)
-    if database.dialect == "postgresql":
+    if getattr(database, "dialect", "") == "postgresql":
         return _of_postgres(database)
     raise NotAllowed(
         "a snapshot is taken of a database, not through a server",

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from bookkeeper.catalog import Database
 from bookkeeper.copying.ends import Source, Target
+from bookkeeper.database import SEALED
 from bookkeeper.errors import NotAllowed, UsageError
 
 
@@ -30,7 +31,7 @@ def sealed(database: Database, target: Target) -> Iterator[None]:
     Killed in the block it stays sealed: then there may be a new one. Raises `NotAllowed` while processes are live.
     """
     end = _end(database)
-    live, now = end.seal(database, f"this catalog is sealed: it moves, or has moved, to {target.name}")
+    live, now = end.seal(database, f"{SEALED}: it moves, or has moved, to {target.name}")
     if live:
         raise NotAllowed(
             f"{live} process{'es are' if live > 1 else ' is'} at work, whose results would be lost",

@@ -22,7 +22,7 @@ LIVE: Final = "SELECT count(*) FROM processes WHERE state IN ('active', 'staged'
 SEALED: Final = "SELECT 1 FROM pg_trigger WHERE tgname = 'sealed' AND tgrelid = to_regclass('catalog')"
 REFUSE: Final = """
 CREATE OR REPLACE FUNCTION bookkeeper_sealed() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'integrity_constraint_violation'; END $$
+BEGIN RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'object_not_in_prerequisite_state'; END $$
 """
 SEAL: Final = """
 CREATE TRIGGER sealed BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}

@@ -14,6 +14,7 @@ from bookkeeper import catalog as catalogs
 from bookkeeper.api import open_catalog
 from bookkeeper.copying import copy
 from bookkeeper.copying.forms import Form, forms
+from bookkeeper.copying.postgres_end import PostgresTarget
 from bookkeeper.errors import (
     BookkeeperError,
     CatalogError,
@@ -29,7 +30,7 @@ from bookkeeper_schema.tables import METADATA
 from commandline import ok, run
 from copies import ENDS, Place, content, tampered
 from goodcatalog import lived, manifest, produce, raw, started, violations
-from services.postgres import shared
+from services.postgres import running, shared
 
 
 @pytest.fixture
@@ -289,7 +290,7 @@ def test_a_move_seals_the_original(place: Place, ends: tuple[str, str]) -> None:
                     lambda catalog: catalog.project("parts").end(),
                     lambda catalog: catalog.start_project("other", "all"),
                 ):
-                    with pytest.raises(BookkeeperError, match="sealed: it moves, or has moved, to"):
+                    with pytest.raises(NotAllowed, match="sealed: it moves, or has moved, to"):
                         change(original)
                 assert original.project("mass").status().files == 12
     with open_catalog(target) as moved:
@@ -424,6 +425,49 @@ def test_a_killed_move_leaves_one_catalog_at_most(place: Place, end: str, at: st
     assert copy(source, target, move=True).moved
     with open_catalog(target) as moved:
         moved.declare_files([{"name": "new", "size": 1}])
+
+
+@pytest.mark.fault
+def test_a_server_that_dies_during_a_move_leaves_the_original_in_use(place: Place) -> None:
+    """While rows are compared: it is certain that nothing was committed."""
+    source = idle(place, "sqlite")
+    with running() as mortal:
+        target = mortal.url("moved")
+
+        def kill(doing: str, done: int, total: int) -> None:
+            if doing == "comparing requests":
+                mortal.stop(signal.SIGKILL)
+
+        with pytest.raises(CatalogError, match="moved"):
+            copy(source, target, move=True, on_progress=kill)
+        with open_catalog(source) as catalog:
+            catalog.declare_files([{"name": "new", "size": 1}])
+        mortal.start()
+        with pytest.raises(CatalogMissing):
+            catalogs.open_existing(target)
+        assert copy(source, target, move=True).moved
+
+
+@pytest.mark.fault
+def test_a_commit_whose_answer_is_lost_keeps_the_original_sealed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can know whether there is a new catalog: so the old one is not written to."""
+    source, target = idle(place, "sqlite"), place.free("postgresql")
+
+    def cut(self: PostgresTarget, certain: bool) -> None:
+        self.__dict__["known"] = certain
+        if not certain:
+            place.execute(place.server.url("postgres"), CUT.format(name=target.rpartition("/")[2]))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresTarget, "certain", property(lambda self: self.__dict__["known"], cut), raising=False)
+        with pytest.raises(CatalogError, match="does not answer"):
+            copy(source, target, move=True)
+    with open_catalog(source) as catalog, pytest.raises(NotAllowed, match="sealed"):
+        catalog.declare_files([{"name": "new", "size": 1}])
+    assert copy(source, target, move=True).moved
+
+
+CUT = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
 
 
 @pytest.mark.fault
