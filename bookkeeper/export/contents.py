@@ -236,7 +236,9 @@ LEFT_OUT: Final = {
     "cursors": None,
     "dataset_files": None,
     "destinations": None,
+    "journals": None,
     "snapshot_files": None,
+    "tokens": None,
     "processes": ("token",),
 }
 """What stays in the catalog: tables, and columns of tables that are exported. Whatever can open something is here."""
