@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.rows import tuple_row
@@ -56,6 +57,12 @@ _LOCK: Final = {
     (False, "project"): "SELECT pg_advisory_xact_lock_shared(7305, request_id::int) FROM projects WHERE name = %(of)s",
     (True, "project"): "SELECT pg_advisory_xact_lock(7305, request_id::int) FROM projects WHERE name = %(of)s",
 }
+
+_COLUMNS: Final = """
+SELECT column_name FROM information_schema.columns
+ WHERE table_schema = current_schema() AND table_name = 'processes' ORDER BY ordinal_position
+"""
+_NO_TOKEN: Final = sql.SQL("NULL::text AS token")
 
 C = TypeVar("C")
 
@@ -247,12 +254,10 @@ class Pool:
 def connect_to_read(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a connection to answer queries with. Tokens read as NULL."""
     connection = connect(url, f"-c statement_timeout={READ_SECONDS}s -c jit=off")
-    columns = connection.execute(
-        "SELECT column_name FROM information_schema.columns"
-        " WHERE table_schema = current_schema() AND table_name = 'processes' ORDER BY ordinal_position"
-    ).fetchall()
-    names = ", ".join(f'NULL::text AS "{name}"' if name == "token" else f'"{name}"' for (name,) in columns)
-    if names:
-        connection.execute(f"CREATE TEMPORARY VIEW processes AS SELECT {names} FROM processes")
+    columns = [name for (name,) in connection.execute(_COLUMNS).fetchall()]
+    if columns:
+        seen = [_NO_TOKEN if name == "token" else sql.Identifier(name) for name in columns]
+        view = sql.SQL("CREATE TEMPORARY VIEW processes AS SELECT {} FROM processes")
+        connection.execute(view.format(sql.SQL(", ").join(seen)))
     connection.execute("SET default_transaction_read_only = on")
     return connection
