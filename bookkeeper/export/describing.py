@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = (
     "What was processed, by whom, and what came of it: exported by bookkeeper. Times are seconds since the epoch, UTC"
-    " (columns in _utc show them as dates); sizes are bytes."
+    " (columns in _utc show them as dates); sizes are bytes; the table `descriptions` says what every column means."
 )
 
 
@@ -63,7 +63,9 @@ def metadata(database: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         "description": f"{SUMMARY} Exported {when}.",
         "source": f"bookkeeper catalog {facts['catalog']}, epoch {facts['epoch']}",
     }
-    return {**about, "databases": {database: {**about, "tables": _tables()}}}
+    # Datasette would show the words of all columns above the first row; they are in `descriptions`
+    shown = {name: {key: one for key, one in said.items() if key != "columns"} for name, said in _tables().items()}
+    return {**about, "databases": {database: {**about, "tables": shown}}}
 
 
 def _tables() -> dict[str, dict[str, Any]]:
