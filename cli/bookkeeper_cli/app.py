@@ -45,6 +45,8 @@ HOMES: Final = {
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
+    "copy": "copy",
+    "export": "export",
     "validate": "catalog",
 }
 """The module of every command, in the order in which help shows them."""
