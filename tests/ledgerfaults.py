@@ -20,7 +20,7 @@ import psycopg
 
 from bookkeeper import nodes, projects
 from bookkeeper.api import open_catalog
-from bookkeeper.errors import Fenced, NotAllowed, Paused, RolledBack
+from bookkeeper.errors import CatalogError, Fenced, NotAllowed, Paused, RolledBack
 from bookkeeper.failures import Evidence
 from bookkeeper.ledger import outputs
 from bookkeeper.ledger.door import bury
@@ -261,7 +261,7 @@ def work_until_complete(url: str, seed: int, lifetime: int) -> None:
                 _one_process(world, chance)
             except Paused:
                 world.catalog.project(world.catalog.project("p").status().open_project or "p").resume()
-            except (Fenced, NotAllowed):
+            except (Fenced, NotAllowed, CatalogError):  # it was too late, or the server is away
                 continue
 
 

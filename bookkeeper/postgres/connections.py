@@ -44,7 +44,7 @@ CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 60
 READ_SECONDS: Final = 600
 
-_KERNEL: Final = (
+KERNEL: Final = (
     "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off"
     " -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
     f" -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout=120s"
@@ -124,7 +124,10 @@ class PostgresTx:
         changed, left, text = 0, iter(rows), translated(statement)
         while chunk := list(islice(left, CHUNK)):  # whoever makes the rows may ask the database for them
             cursor = self._connection.cursor()
-            cursor.executemany(text, chunk)
+            if len(chunk) == 1:
+                cursor.execute(text, chunk[0])
+            else:
+                cursor.executemany(text, chunk)
             changed += max(cursor.rowcount, 0)
         return changed
 
@@ -147,7 +150,7 @@ class Writer:
         self._name = name
         self._entered = False
         level = "on" if durable else "off"
-        self.connection = connect(url, f"{_KERNEL} -c synchronous_commit={level}")
+        self.connection = connect(url, f"{KERNEL} -c synchronous_commit={level}")
         self._tx = PostgresTx(self.connection, hints)
 
     def __enter__(self) -> PostgresTx:
