@@ -70,7 +70,10 @@ class RemoteCatalog(Database, Remote):
             found = streams.download(
                 self._transport, path, body, token_of(), operation.returns, repeatable=operation.again
             )
-            return found if operation.streams else list(found)[0]
+            if operation.streams:
+                return found
+            (answer,) = found
+            return answer
         if operation.changes:
             return self._decoded(operation, self._once(path, body, operation.again))
         return self._decoded(operation, self._transport.post(path, body, token_of()).body)
