@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from bookkeeper import sqlite
 from bookkeeper.catalog import Database
-from bookkeeper.errors import CatalogError, Conflict
+from bookkeeper.errors import CatalogError, Conflict, UsageError
 from bookkeeper.ledger.restore import STAMP
 from bookkeeper.operations import refuse
 from bookkeeper.stageout.failures import translated
@@ -63,6 +63,11 @@ def backup(
     copy cannot be written or proved; then nothing is left behind.
     """
     refuse(database, "a catalog is not backed up", remedy="on the host of the catalog: `bookkeeper backup FILE`")
+    if not isinstance(database, sqlite.SqliteDatabase):
+        raise UsageError(
+            f"{database.name} is no file: `pg_dump` makes backups of it",
+            remedy="`bookkeeper copy` makes a catalog in a file of it",
+        )
     path = Path(target).expanduser().absolute()
     _refuse_taken(path)
     if not path.parent.is_dir():
@@ -70,7 +75,7 @@ def backup(
     beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         try:
-            facts = _copy(database, beside, on_progress)
+            facts = _copy(database.path, beside, on_progress)
         except sqlite3.Error as error:
             raise sqlite.translate(error, path) from error
         with translated("write", path):
@@ -92,9 +97,9 @@ def _refuse_taken(path: Path) -> None:
         raise Conflict(f"{path} exists; a backup never overwrites", remedy="name another file, or move it away")
 
 
-def _copy(database: Database, beside: Path, on_progress: Callable[[int, int], None]) -> tuple[str, int, float, int]:
+def _copy(original: Path, beside: Path, on_progress: Callable[[int, int], None]) -> tuple[str, int, float, int]:
     """Copy, stamp and prove; return UUID, epoch, moment and live processes of the copy."""
-    with _source(database.path) as source, _alone(beside) as copy:
+    with _source(original) as source, _alone(beside) as copy:
         source.backup(copy, pages=PAGES, progress=lambda _, left, total: on_progress(total - left, total))
     with translated("write", beside):
         _leave_wal(beside)

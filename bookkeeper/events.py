@@ -31,6 +31,8 @@ def record(
     try:
         text = _json(body or {})
         text.encode()
+        if "\\u0000" in text:
+            text = _json(_plain(body))
     except ValueError:
         text = _json(_plain(body))
     tx.run(RECORD, {"kind": kind, "project": project, "process": process, "file": file, "body": text})

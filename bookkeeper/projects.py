@@ -141,7 +141,7 @@ class RequestStatus:
         return {**asdict(self), "available": self.available, "complete": self.complete}
 
 
-@operation("work", project="name", here={"station": socket.gethostname, "owner": getpass.getuser})
+@operation("work", project="name", here={"station": socket.gethostname, "owner": getpass.getuser}, again=True)
 def start(
     database: Database,
     name: str,
@@ -276,13 +276,13 @@ def unknown(database: Database, name: str) -> NotFound:
     return NotFound(f"there is no project {name!r}", remedy=remedy)
 
 
-@operation("operate", project="name")
+@operation("operate", project="name", again=True)
 def pause(database: Database, name: str, reason: str) -> None:
     """Stop starts and deliveries of a project; what runs may commit."""
     database.run(lambda tx: requests.pause(tx, requests.find(tx, name), reason), durable=True)
 
 
-@operation("operate", project="name")
+@operation("operate", project="name", again=True)
 def resume(database: Database, name: str) -> bool:
     """Let a project that is paused or rests go on, at once; tell whether it did."""
     return database.run(lambda tx: requests.resume(tx, requests.find(tx, name)), durable=True)
@@ -294,7 +294,7 @@ def end(database: Database, name: str, *, fence: bool = False) -> int:
     return database.run(lambda tx: requests.end(tx, requests.find(tx, name), fence_live=fence), durable=True)
 
 
-@operation("work", project="name")
+@operation("work", project="name", again=True)
 def finish(database: Database, name: str) -> bool:
     """End a project that has nothing left to deliver; tell whether it did. What may still come leaves it open."""
 

@@ -28,16 +28,16 @@ SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN substr(reason, inst
             WHEN reason LIKE 'left unread by process %' THEN 'left unread'
             ELSE reason END AS why, state, count(*) AS files, part
   FROM (SELECT * FROM (SELECT 'parked' AS part, state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'parked' LIMIT :sample)
+                        WHERE request = :request AND state = 'parked' LIMIT :sample) AS parked
         UNION ALL
         SELECT * FROM (SELECT 'held', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'held' LIMIT :sample)
+                        WHERE request = :request AND state = 'held' LIMIT :sample) AS held
         UNION ALL
         SELECT * FROM (SELECT 'tried', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample)
+                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample) AS tried
         UNION ALL
         SELECT * FROM (SELECT 'fresh', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample)) AS sampled
+                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample) AS fresh) AS sampled
  GROUP BY why, state, part ORDER BY files DESC, why
 """
 
@@ -105,7 +105,7 @@ def plan(database: Database, project: str) -> Plan:
     return Plan(now.request, now.available, now.held, now.parked, now.committed, now.files, stands)
 
 
-@operation("operate", project="project")
+@operation("operate", project="project", again=True)
 def recover(database: Database, project: str, *, fence: bool = False) -> str | None:
     """Return the name of the project that takes up what is missing; None where nothing is.
 
@@ -140,7 +140,7 @@ def reopen(
         return finish_reopen(database, project, process)
 
 
-@operation("operate", project="project")
+@operation("operate", project="project", again=True)
 def begin_reopen(database: Database, project: str, process: int, reason: str) -> tuple[StoredOutput, ...]:
     """Forbid that the outputs of a committed process are published; return those to delete."""
     if not reason.strip():
@@ -150,7 +150,7 @@ def begin_reopen(database: Database, project: str, process: int, reason: str) ->
     )
 
 
-@operation("operate", project="project", slow=True)
+@operation("operate", project="project", slow=True, again=True)
 def delete_behind_urls(database: Database, project: str, process: int, reason: str) -> None:
     """Delete the objects of a process that is reopened from destinations behind URLs that this catalog claimed."""
     from bookkeeper import stageout
@@ -161,7 +161,7 @@ def delete_behind_urls(database: Database, project: str, process: int, reason: s
                 _delete(database, output)
 
 
-@operation("operate", project="project")
+@operation("operate", project="project", again=True)
 def finish_reopen(database: Database, project: str, process: int) -> int:
     """Free the files of a process whose objects are gone; return how many. Repeated, it changes nothing."""
 

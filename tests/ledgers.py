@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 from bookkeeper import projects, recovery
 from bookkeeper.api import Catalog, create_catalog, open_catalog
+from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger import SqlLedger, outputs, requests
 from bookkeeper.protocol import (
     Delivered,
@@ -26,6 +28,7 @@ from bookkeeper.protocol import (
     StoredOutput,
 )
 from bookkeeper_schema import invariants
+from services import postgres
 
 INVARIANTS = invariants.load()
 WHERE = "/results"
@@ -48,11 +51,25 @@ class World:
         self.catalog = catalog
         self.database = catalog.database
         self.ledger: Ledger = SqlLedger(catalog.database)
+        self.services = contextlib.ExitStack()
+
+    def served(self) -> World:
+        """Speak to the ledger through a real server from now on."""
+        from services.servers import http_ledger
+
+        self.ledger = self.services.enter_context(http_ledger(self.database))
+        return self
 
     @classmethod
-    def create(cls, path: Path, files: int = 4, *, new: Callable[[Path], Catalog] | None = None, **rules: Any) -> World:
-        """Make a catalog of so many files, by ``new``, and the project ``p`` over them."""
-        world = cls((new or new_catalog)(path))
+    def create(cls, path: Path, files: int = 4, *, backend: str = "sqlite", **rules: Any) -> World:
+        """Make a catalog of so many files, and the project ``p`` over them."""
+        world = BACKENDS[backend](cls, path)
+        world.fill(files, **rules)
+        return world
+
+    def fill(self, files: int, **rules: Any) -> None:
+        """Declare so many files, and start the project ``p`` over them."""
+        world = self
         world.catalog.declare_files(
             {
                 "name": NAMES.format(number),
@@ -63,12 +80,16 @@ class World:
             for number in range(files)
         )
         world.catalog.define_dataset("all", names=["*"])
-        world.catalog.start_project("p", "all", **rules)
-        return world
+        try:
+            world.catalog.start_project("p", "all", **rules)
+        except BookkeeperError:
+            world.close()
+            raise
 
     def close(self) -> None:
         """Let go of the catalog."""
         self.ledger.close()
+        self.services.close()
         self.catalog.close()
 
     # -- operators -------------------------------------------------------------------------------------------------
@@ -269,6 +290,20 @@ def new_catalog(path: Path) -> Catalog:
     """Make an empty catalog; quickly, from one made before."""
     shutil.copyfile(Path(_template().name) / "empty.db", path)
     return open_catalog(f"sqlite:///{path}")
+
+
+def new_postgres_catalog() -> Catalog:
+    """Make an empty catalog on the server of the tests."""
+    return open_catalog(postgres.shared().new())
+
+
+BACKENDS: dict[str, Callable[[type[World], Path], World]] = {
+    "sqlite": lambda world, path: world(new_catalog(path)),
+    "postgresql": lambda world, _: world(new_postgres_catalog()),
+    "http-sqlite": lambda world, path: world(new_catalog(path)).served(),
+    "http-postgresql": lambda world, _: world(new_postgres_catalog()).served(),
+}
+"""What the contract suite runs over: an implementation of the protocol over a database."""
 
 
 @functools.cache

@@ -37,7 +37,7 @@ def check(
     return sorted(found, key=lambda finding: finding.severity != "violation")
 
 
-@operation("operate", slow=True)
+@operation("operate", slow=True, again=True)
 def proved(database: Database, *, full: bool = False) -> list[Finding]:
     """Return what is wrong with a catalog, without a look at destinations."""
     return check(database, storage=False, full=full)
@@ -56,8 +56,8 @@ _ELSEWHERE: Final = (
 def _findings(
     database: Database, *, with_storage: bool, checksum: bool, full: bool, on_progress: Progress
 ) -> Iterator[Finding]:
-    with soundness.reader(database) as connection:
-        damaged = list(soundness.damage(connection, database.path, full=full))
+    with database.auditor() as connection:
+        damaged = list(soundness.damage(connection, database, full=full))
         yield from damaged
         if any(finding.code == "damaged-database" for finding in damaged):
             return

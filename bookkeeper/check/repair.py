@@ -7,15 +7,14 @@ that the catalog did not record.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from bookkeeper import recovery, stageout
 from bookkeeper.catalog import Database
-from bookkeeper.check.soundness import reader
 from bookkeeper.check.storage import DESTINATIONS
 from bookkeeper.check.temporaries import Claim, claim_on
+from bookkeeper.database import Auditor
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger.restore import put_to_use
 from bookkeeper.operations import Remote
@@ -67,15 +66,13 @@ def _collect(database: Database, older_than: float | None, on_step: Step) -> Ite
         destination = row["url"]
         try:
             if stageout.claimed_by(destination) == database.id:
-                with reader(database) as connection:
+                with database.auditor() as connection:
                     yield from _collect_in(connection, destination, older_than, on_step)
         except BookkeeperError as error:
             yield f"not cleaned up: {error}"
 
 
-def _collect_in(
-    connection: sqlite3.Connection, destination: str, older_than: float | None, on_step: Step
-) -> Iterator[str]:
+def _collect_in(connection: Auditor, destination: str, older_than: float | None, on_step: Step) -> Iterator[str]:
     for upload in stageout.temporaries(destination):
         if claim_on(connection, upload, older_than) is Claim.ORPHANED:
             on_step(f"delete {upload.url}")

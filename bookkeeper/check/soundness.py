@@ -5,17 +5,14 @@ Every query is one statement, which sees one moment: jobs at work do not disturb
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sqlite3
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-from bookkeeper import sqlite
 from bookkeeper.catalog import NOW, Database
 from bookkeeper.check.finding import Finding, Progress, about
+from bookkeeper.database import Auditor
 from bookkeeper_schema import invariants
 
 BROKEN: Final = (
@@ -65,27 +62,17 @@ NOTED: Final = (
 )
 
 
-@contextlib.contextmanager
-def reader(database: Database) -> Iterator[sqlite3.Connection]:
-    """Open a connection that reads everything, also what `Database.rows` hides, and writes nothing."""
-    try:
-        with contextlib.closing(sqlite.connect(database.path)) as connection:
-            connection.execute("PRAGMA query_only = ON")
-            connection.row_factory = sqlite3.Row
-            yield connection
-    except sqlite3.Error as error:
-        raise sqlite.translate(error, database.path) from error
-
-
-def damage(connection: sqlite3.Connection, path: Path, *, full: bool) -> Iterator[Finding]:
-    """Find damage to the database itself, and references to what is not there."""
+def damage(connection: Auditor, database: Database, *, full: bool) -> Iterator[Finding]:
+    """Find damage to the database itself, and references to what is not there: where nobody else watches over it."""
+    if database.dialect != "sqlite":
+        return
     rows = connection.execute("PRAGMA integrity_check" if full else "PRAGMA quick_check").fetchall()
     said = [str(row[0]) for row in rows if row[0] != "ok"]
     broken = [what for what in said if what.startswith(CONSTRAINT)]
     yield from about(
         "violation",
         "damaged-database",
-        f"the database {path} is damaged (nothing else was looked at)",
+        f"the database {database.name} is damaged (nothing else was looked at)",
         (what for what in said if what not in broken),
         "restore the newest backup, then `bookkeeper check`; find out what the disk did",
     )
@@ -102,7 +89,7 @@ def damage(connection: sqlite3.Connection, path: Path, *, full: bool) -> Iterato
     )
 
 
-def broken_invariants(connection: sqlite3.Connection, on_progress: Progress) -> Iterator[Finding]:
+def broken_invariants(connection: Auditor, on_progress: Progress) -> Iterator[Finding]:
     """Find every thing that breaks an invariant."""
     every = invariants.load()
     for number, invariant in enumerate(every, 1):
@@ -112,7 +99,7 @@ def broken_invariants(connection: sqlite3.Connection, on_progress: Progress) -> 
         on_progress("invariants", number, len(every))
 
 
-def _with_names(connection: sqlite3.Connection, thing: str) -> str:
+def _with_names(connection: Auditor, thing: str) -> str:
     """Write names for the numbers of files, requests and projects, where they have any."""
 
     def name(match: re.Match[str]) -> str:
@@ -122,7 +109,7 @@ def _with_names(connection: sqlite3.Connection, thing: str) -> str:
     return NUMBERED.sub(name, thing)
 
 
-def unfinished(connection: sqlite3.Connection, *, stamped: bool) -> Iterator[Finding]:
+def unfinished(connection: Auditor, *, stamped: bool) -> Iterator[Finding]:
     """Note what is under way."""
     for code, words, remedy, query in NOTED:
         yield from about("note", code, words, (str(row[0]) for row in connection.execute(query)), remedy)

@@ -6,14 +6,14 @@ its object gets its final name; whatever then looks wrong is looked at once more
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from bookkeeper import stageout
 from bookkeeper.check import temporaries
 from bookkeeper.check.finding import Finding, Progress, about
+from bookkeeper.database import Auditor
 from bookkeeper.errors import StorageError, UsageError
 from bookkeeper.stageout.failures import translated
 from bookkeeper.stageout.stores import store_of
@@ -44,9 +44,7 @@ class Listing:
     uploads: list[stageout.Temporary]
 
 
-def survey(
-    connection: sqlite3.Connection, catalog_id: str, *, checksum: bool, on_progress: Progress
-) -> Iterator[Finding]:
+def survey(connection: Auditor, catalog_id: str, *, checksum: bool, on_progress: Progress) -> Iterator[Finding]:
     """Compare every destination that this catalog ever wrote to with what it recorded."""
     destinations = [row[0] for row in connection.execute(DESTINATIONS).fetchall()]
     for number, destination in enumerate(destinations, 1):
@@ -54,9 +52,7 @@ def survey(
         on_progress("destinations", number, len(destinations))
 
 
-def _destination(
-    connection: sqlite3.Connection, destination: str, catalog_id: str, *, checksum: bool
-) -> Iterator[Finding]:
+def _destination(connection: Auditor, destination: str, catalog_id: str, *, checksum: bool) -> Iterator[Finding]:
     try:
         holder = stageout.claimed_by(destination)
         listing = Listing(dict(stageout.objects(destination)), list(stageout.temporaries(destination)))
@@ -94,9 +90,7 @@ def _not_ours(destination: str, holder: str | None, counting: int) -> Finding:
     return Finding("violation", code, f"{what}; outputs that should be there: {counting}", remedy)
 
 
-def _recorded(
-    connection: sqlite3.Connection, outputs: list[sqlite3.Row], listing: Listing, *, checksum: bool
-) -> Iterator[Finding]:
+def _recorded(connection: Auditor, outputs: list[Any], listing: Listing, *, checksum: bool) -> Iterator[Finding]:
     """Find outputs that count and are not where they should be, or not what they should be."""
     uploads = {upload.url: upload.size for upload in listing.uploads}
     pending: list[str] = []
@@ -124,7 +118,7 @@ def _recorded(
     )
 
 
-def _second_look(connection: sqlite3.Connection, row: sqlite3.Row, *, whole: bool) -> str:
+def _second_look(connection: Auditor, row: Any, *, whole: bool) -> str:
     """Tell what is wrong with an output, if anything still is: "gone", "changed" or ""."""
     found = _look(row["final_url"], whole=whole)
     if found is None and row["state"] == "committed":
@@ -138,12 +132,12 @@ def _second_look(connection: sqlite3.Connection, row: sqlite3.Row, *, whole: boo
     return "" if _matches(found, row) else "changed"
 
 
-def _is_whole(row: sqlite3.Row) -> bool:
+def _is_whole(row: Any) -> bool:
     found = _look(row["final_url"], whole=True)
     return found is not None and _matches(found, row)
 
 
-def _matches(found: tuple[int, str | None], row: sqlite3.Row) -> bool:
+def _matches(found: tuple[int, str | None], row: Any) -> bool:
     return found[0] == row["size"] and found[1] in (None, row["checksum"])
 
 
@@ -162,7 +156,7 @@ def _look(url: str, *, whole: bool) -> tuple[int, str | None] | None:
             return None
 
 
-def _unknown(outputs: list[sqlite3.Row], listing: Listing) -> Iterator[Finding]:
+def _unknown(outputs: list[Any], listing: Listing) -> Iterator[Finding]:
     """Note objects that the catalog does not know: another's, or of a time line that a backup does not remember."""
     known = {row["final_url"] for row in outputs if row["state"] in COUNTING}
     taken_back = {row["final_url"] for row in outputs} - known

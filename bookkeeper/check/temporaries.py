@@ -6,13 +6,13 @@ one of another time line of this catalog, is taken for it.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
 from bookkeeper.catalog import NOW
 from bookkeeper.check.finding import Finding, about
+from bookkeeper.database import Auditor
 from bookkeeper.ledger.restore import RESTORED
 from bookkeeper.stageout import Temporary, exists
 
@@ -40,7 +40,7 @@ class Claim(StrEnum):
     """no process of this catalog's time line made it"""
 
 
-def claim_on(connection: sqlite3.Connection, upload: Temporary, older_than: float | None = None) -> Claim:
+def claim_on(connection: Auditor, upload: Temporary, older_than: float | None = None) -> Claim:
     """Tell what an upload is. ``older_than`` is in seconds since its process ended; None means the process's lease."""
     row = connection.execute(OWNER, {"url": upload.url, "process": upload.process_id}).fetchone()
     if row is None or not upload.nonce.startswith(row["tag"]) or row["reason"] == RESTORED:
@@ -53,7 +53,7 @@ def claim_on(connection: sqlite3.Connection, upload: Temporary, older_than: floa
     return Claim.ORPHANED if row["closed_for"] >= age else Claim.RECENT
 
 
-def survey(connection: sqlite3.Connection, uploads: Iterable[Temporary]) -> Iterator[Finding]:
+def survey(connection: Auditor, uploads: Iterable[Temporary]) -> Iterator[Finding]:
     """Note the uploads that nobody wants."""
     by_claim: dict[Claim, list[str]] = {claim: [] for claim in Claim}
     for upload in uploads:

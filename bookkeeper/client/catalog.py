@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from bookkeeper.client import queries, streams
 from bookkeeper.client.token import token_of
 from bookkeeper.client.transport import Transport
+from bookkeeper.database import Database, Parameters, Tx
 from bookkeeper.errors import CatalogError, ServerRestarted, ServerUnreachable, UsageError
 from bookkeeper.operations import Operation, Remote
 from bookkeeper.protocol import Ledger
 from bookkeeper.wire import decode, decoder, encode
+
+T = TypeVar("T")
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -29,15 +32,16 @@ class Hello(msgspec.Struct, frozen=True):
     boot: str
 
 
-class RemoteCatalog(Remote):
+class RemoteCatalog(Database, Remote):
     """A catalog behind the server at ``url``. Raises what `Transport.get` raises where there is none."""
 
-    stamped = False
+    dialect = "remote"
 
     def __init__(self, url: str, *, transport: Transport | None = None) -> None:
         self._transport = transport or Transport(url)
         self._hello = self._ask_hello()
-        self.id, self.epoch = self._hello.catalog, self._hello.epoch
+        id, epoch = self._hello.catalog, self._hello.epoch
+        super().__init__(id=id, epoch=epoch, stamped=False, folder=_folder(id), name=self._transport.url)
 
     def __repr__(self) -> str:
         return f"<RemoteCatalog {self.url}>"
@@ -46,13 +50,6 @@ class RemoteCatalog(Remote):
     def url(self) -> str:
         """The address that opens this catalog again. There is no secret in it."""
         return self._transport.url
-
-    @property
-    def folder(self) -> Path:
-        """What is kept on this host of the work for the catalog (logs, the slots of local jobs)."""
-        named = os.environ.get("XDG_STATE_HOME", "")
-        state = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
-        return state / "bookkeeper" / self.id
 
     def ledger(self) -> Ledger:
         """Return the ledger, through the server."""
@@ -69,37 +66,35 @@ class RemoteCatalog(Remote):
         if operation.upload is not None:
             return self._upload(operation, path, said)
         body = self._encoded(operation, said)
-        if operation.streams:
-            return streams.download(self._transport, path, body, token_of(), operation.returns)
-        if operation.slow:
-            (answer,) = streams.download(self._transport, path, body, token_of(), operation.returns)
+        if operation.streams or operation.slow:
+            found = streams.download(
+                self._transport, path, body, token_of(), operation.returns, repeatable=operation.again
+            )
+            if operation.streams:
+                return found
+            (answer,) = found
             return answer
         if operation.changes:
-            return self._decoded(operation, self._once(path, body))
+            return self._decoded(operation, self._once(path, body, operation.again))
         return self._decoded(operation, self._transport.post(path, body, token_of()).body)
 
     # -- what a `Database` has -------------------------------------------------------------------------------------
 
     def table(
-        self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()
+        self, query: str, parameters: Parameters = (), *, most: int | None = None, seconds: float | None = None
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Return the column names and the rows of one query, read-only; names may repeat. Raises `QueryError`."""
-        found = queries.query(self, query, _sendable(parameters))  # type: ignore[arg-type]
-        return found.names, [tuple(map(queries.received, row)) for row in found.rows]
+        """See `Database.table`: within the limits of a server."""
+        found = queries.query(self, query, _sendable(parameters))
+        return found.names, [tuple(map(queries.received, row)) for row in found.rows[:most]]
 
-    def rows(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Return the rows of one query, read-only whatever it says. Raises `QueryError`."""
+    def rows(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
+        """See `Database.rows`: within the limits of a server."""
         names, rows = self.table(query, parameters)
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def one(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> dict[str, Any] | None:
-        """Return the first row of one query, or None."""
-        found = self.rows(query, parameters)
-        return found[0] if found else None
-
     def now(self) -> float:
-        """Return the catalog's clock: seconds since the epoch."""
-        return queries.clock(self)  # type: ignore[arg-type]
+        """See `Database.now`."""
+        return queries.clock(self)
 
     @contextlib.contextmanager
     def sole_publisher(self) -> Iterator[bool]:
@@ -110,9 +105,16 @@ class RemoteCatalog(Remote):
         """Refuse: a transaction is made by the server only."""
         raise UsageError("this cannot be done through a server", remedy="do it on the host of the catalog")
 
-    def run(self, move: Callable[..., Any], *, durable: bool = False) -> NoReturn:
+    def run(self, move: Callable[[Tx], T], *, durable: bool = False) -> T:
         """Refuse, as `transaction` does."""
         self.transaction()
+
+    def auditor(self) -> NoReturn:
+        """Refuse, as `transaction` does."""
+        self.transaction()
+
+    def begin_time_line(self) -> None:
+        """Do nothing: the server did."""
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -120,8 +122,11 @@ class RemoteCatalog(Remote):
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    def _once(self, path: str, body: bytes) -> bytes:
-        """Send a call that changes something; where its answer is lost, ask for the same answer again."""
+    def _once(self, path: str, body: bytes, again: bool) -> bytes:
+        """Send a call that changes something; where its answer is lost, ask for the same answer again.
+
+        After a restart the server does not know it any more: it is made ``again`` where that does no harm.
+        """
         import httpx
 
         key = secrets.token_hex(16)
@@ -134,7 +139,12 @@ class RemoteCatalog(Remote):
             except ServerUnreachable as error:
                 if not isinstance(error.__cause__, httpx.TransportError):
                     raise
-                return self._transport.post(asked, body, token_of()).body
+                try:
+                    return self._transport.post(asked, body, token_of()).body
+                except ServerRestarted:
+                    if not again:
+                        raise
+                    self._hello = self._ask_hello()
         raise ServerUnreachable(f"{self.url} is restarted again and again")
 
     def _upload(self, operation: Operation, path: str, arguments: dict[str, Any]) -> Any:
@@ -173,6 +183,13 @@ class RemoteCatalog(Remote):
         if known is not None and known.catalog != found.catalog:
             raise CatalogError(f"{self.url} serves another catalog by now: {found.catalog}, not {known.catalog}")
         return found
+
+
+def _folder(catalog: str) -> Path:
+    """Return where this host keeps what belongs to its work for a catalog (logs, the slots of local jobs)."""
+    named = os.environ.get("XDG_STATE_HOME", "")
+    state = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
+    return state / "bookkeeper" / catalog
 
 
 def _sendable(value: Any) -> Any:

@@ -11,7 +11,7 @@ from bookkeeper.errors import QueryError
 from bookkeeper.operations import operation
 
 if TYPE_CHECKING:
-    from bookkeeper.catalog import Database
+    from bookkeeper.database import Database
 
 MOST: Final = 200_000
 """Rows that are answered through a server at once."""

@@ -30,6 +30,17 @@ SELECT {_FILE}
  WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available' AND l.not_before = 0
  ORDER BY l.attempts, l.partition_number, l.file_id
  LIMIT :limit
+--pg FOR UPDATE OF l SKIP LOCKED
+"""
+
+FURTHER_ON: Final = f"""
+SELECT {_FILE}
+  FROM ledger l CROSS JOIN files f
+ WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available' AND l.not_before = 0
+   AND l.attempts = 0 AND l.partition_number IS NULL AND l.file_id > :after
+ ORDER BY l.file_id
+ LIMIT :limit
+--pg FOR UPDATE OF l SKIP LOCKED
 """
 
 FAILED_HERE: Final = f"""
@@ -49,6 +60,7 @@ SELECT {_FILE}
                     WHERE p.id = l.process_id AND p.node = :node AND p.ended_at > {NOW} - {ELSEWHERE})
  ORDER BY l.attempts, l.partition_number, l.file_id
  LIMIT :limit
+--pg FOR UPDATE OF l SKIP LOCKED
 """
 
 NEXT_PARTITION: Final = """
@@ -115,7 +127,7 @@ def group(tx: Tx, room: Room) -> tuple[list[Any], int, Status]:
 def _candidates(tx: Tx, room: Room) -> list[Any]:
     """Return the next files in order; those that just failed on this node are left to others, while there are others."""
     asked = {"project": room.project, "limit": min(room.limit, room.smallest - room.delivered)}
-    found = tx.run(CANDIDATES, asked).fetchall()
+    found = _further_on(tx, asked) or tx.run(CANDIDATES, asked).fetchall()
     if room.node is None or not any(one[1] for one in found):
         return found
     here = {"request": room.request, "node": room.node}
@@ -124,12 +136,30 @@ def _candidates(tx: Tx, room: Room) -> list[Any]:
     return tx.run(NOT_FAILED_HERE, {**asked, "node": room.node}).fetchall()
 
 
+def _further_on(tx: Tx, asked: dict[str, int]) -> list[Any]:
+    """Return files behind the last one that was chosen, if there are enough; of no use where ``tx`` keeps no hints.
+
+    PostgreSQL keeps every taken row at the head of the index for as long as anybody looks at an older state of the database,
+    and each search would walk over all of them.
+    """
+    if tx.hints is None:
+        return []
+    project, after = asked["project"], tx.hints.get(asked["project"], 0)
+    found = tx.run(FURTHER_ON, {**asked, "after": after}).fetchall()
+    if len(found) < asked["limit"]:
+        tx.hints.pop(project, None)
+        return []
+    tx.hints[project] = found[-1][0]
+    return found
+
+
 def partition(
     tx: Tx, request: int, project: int, asked: int | None, delivered: int
 ) -> tuple[int | None, list[Any], Status]:
     """Choose a whole partition, the one asked for or the next: (its number, its rows, why none)."""
     if delivered:
         return asked, [], Status.FULL
+    tx.lock(f"partitions of request {request}")
     while True:
         number = asked
         if number is None:

@@ -38,7 +38,13 @@ UPDATE ledger SET not_before = 0
  WHERE project_id = :project AND state = 'available' AND not_before > 0 AND not_before <= {NOW}
 """
 
-ANY_LEFT: Final = "SELECT 1 FROM ledger WHERE project_id = :project AND state = 'available' LIMIT 1"
+SOME_LEFT: Final = """
+SELECT 1
+ WHERE EXISTS (SELECT 1 FROM processes
+                WHERE request_id = :request AND state IN ('active', 'staged') AND id <> :id AND delivered > 0)
+    OR EXISTS (SELECT 1 FROM ledger WHERE project_id = :project AND state = 'available')
+"""
+"""One statement, which sees one moment: a file that another process gives back is held before and available after."""
 
 GIVEN: Final = f"""
 SELECT {_PINNED}
@@ -72,11 +78,6 @@ UPDATE processes SET last_seq = :seq, delivered = delivered + :count, group_limi
 """
 
 SEEN: Final = "UPDATE processes SET last_seq = :seq WHERE id = :id AND last_seq < :seq"
-
-OTHERS_HOLD: Final = """
-SELECT 1 FROM processes
- WHERE request_id = :request AND state IN ('active', 'staged') AND id <> :id AND delivered > 0 LIMIT 1
-"""
 
 OPENED: Final = f"""
 UPDATE deliveries SET state = 'opened', opened_at = {NOW}
@@ -150,7 +151,8 @@ def next_files(
                 status = Status.EXHAUSTED
         tx.run(SEEN, {"id": key.id, "seq": seq})
         return Delivered((), status, partition, project_state, why)
-    tx.many(TAKE, [{"id": key.id, "request": request, "file": found[0]} for found in group])
+    taken = tx.many(TAKE, [{"id": key.id, "request": request, "file": found[0]} for found in group])
+    assert taken == len(group), "files that were chosen are taken by nobody else"
     tx.many(DELIVER, [{"id": key.id, "file": found[0], "seq": seq, "attempt": found[1] + 1} for found in group])
     tx.run(
         GAVE,
@@ -161,10 +163,7 @@ def next_files(
 
 def _some_are_left(tx: Tx, request: int, project: int, process: int) -> bool:
     """Tell whether a row of the request is available, or held by another process."""
-    return bool(
-        tx.run(OTHERS_HOLD, {"request": request, "id": process}).fetchone()
-        or tx.run(ANY_LEFT, {"project": project}).fetchone()
-    )
+    return tx.run(SOME_LEFT, {"request": request, "project": project, "id": process}).fetchone() is not None
 
 
 def _info(found: Any) -> FileInfo:

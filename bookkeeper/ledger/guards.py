@@ -19,7 +19,7 @@ SELECT 1 FROM processes WHERE state IN ('active', 'staged') AND (lease_until < {
 OPEN_PROJECT: Final = "SELECT id FROM projects WHERE request_id = :request AND state <> 'ended'"
 
 MOVE_SHARE: Final = """
-UPDATE projects SET files = files + CASE WHEN id = :target THEN :count ELSE -:count END
+UPDATE projects SET files = files + CASE WHEN id = :target THEN :count/*bigint*/ ELSE -:count/*bigint*/ END
  WHERE id IN (:target, :origin)
 """
 
@@ -92,6 +92,7 @@ def move_share(tx: Tx, *, origin: int, target: int, count: int) -> None:
 
 def tell_complete(tx: Tx, request: int, project: int, process: int) -> None:
     """Record that the request is complete, if the commit or publication just made it so."""
+    tx.lock(f"complete request {request}")  # of two that are the last, the second sees the first
     row = tx.run(COMPLETE, {"request": request}).fetchone()
     if row is not None:
         record(tx, "project.completed", {"files": row[0]}, project=project, process=process)

@@ -20,8 +20,8 @@ from bookkeeper.ledger.guards import move_share
 REQUEST: Final = """
 INSERT INTO requests (name, snapshot_id, files, max_attempts, files_per_process, partition_by, partition_size, lease,
                       max_wall, output_required, policy)
-SELECT :name, s.id, s.files, :max_attempts, :files_per_process, :partition_by, :partition_size, :lease, :max_wall,
-       :output_required, :policy
+SELECT :name, s.id, s.files, :max_attempts, :files_per_process, :partition_by, :partition_size/*bigint*/, :lease, :max_wall/*double precision*/,
+       :output_required, :policy/*json*/
   FROM snapshots s WHERE s.id = :snapshot
 RETURNING id
 """

@@ -11,7 +11,6 @@ from typing import Final
 from bookkeeper.catalog import NOW, Database, Tx
 from bookkeeper.events import record
 from bookkeeper.ledger.giveback import fence
-from bookkeeper.sqlite import use_wal
 
 STAMP: Final = f"UPDATE catalog SET stamped_at = {NOW}"
 
@@ -38,7 +37,6 @@ def raise_epoch(tx: Tx) -> tuple[str, int]:
 def put_to_use(database: Database) -> None:
     """Make a backup a catalog of its own time line before anything else is written to it."""
     if database.stamped:
-        use_wal(database.path)
-        with database.transaction(durable=True) as tx:
-            database.id, database.epoch = raise_epoch(tx)
+        database.begin_time_line()
+        database.id, database.epoch = database.run(raise_epoch, durable=True)
         database.stamped = False

@@ -17,12 +17,12 @@ from bookkeeper.protocol import ProcessKey, Started, StartProcess
 START: Final = f"""
 INSERT INTO processes (request_id, project_id, token, node, executor, job_id, partition_number,
                        files_per_process, group_limit, lease, lease_until, wall_until, started_at)
-SELECT r.id, j.id, :token, :node, :executor, :job_id, :partition,
+SELECT r.id, j.id, :token/*text*/, :node/*text*/, :executor, :job_id, :partition/*bigint*/,
        COALESCE(:files_per_process, r.files_per_process), COALESCE(:files_per_process, r.files_per_process),
        COALESCE(:lease, r.lease), {NOW} + COALESCE(:lease, r.lease), {NOW} + r.max_wall, {NOW}
   FROM projects j JOIN requests r ON r.id = j.request_id
  WHERE j.name = :project AND j.state = 'open'
-   AND NOT EXISTS (SELECT 1 FROM excluded_nodes x WHERE x.node = :node AND x.until > {NOW})
+   AND NOT EXISTS (SELECT 1 FROM excluded_nodes x WHERE x.node = :node/*text*/ AND x.until > {NOW})
     ON CONFLICT (project_id, token) DO NOTHING
 """
 

@@ -170,7 +170,7 @@ class Builder(Transformer_NonRecursive[Token, Node]):
                 raise error_at(self.text, value.position, "the values of one comparison must be of one kind")
         if kind == "boolean" and len(values) == 2:
             raise error_at(self.text, values[0].position, "true and false make no range or list")
-        extracted = self._named(name)
+        extracted = self._named(name, kind)
         typed = case((func.json_type(FILES.c.metadata, json_path(name)).in_(_JSON_TYPES[kind]), extracted))
         return typed, [value.bound for value in values]
 
@@ -187,7 +187,7 @@ class Builder(Transformer_NonRecursive[Token, Node]):
             raise error_at(self.text, value.position, f"{name} is a {kind}, and this is none")
         return value.bound
 
-    def _named(self, name: Token) -> ColumnElement[Any]:
+    def _named(self, name: Token, kind: str = "text") -> ColumnElement[Any]:
         self.terms += 1
         if self.terms > MAX_TERMS:
             raise error_at(self.text, name.start_pos, f"more than {MAX_TERMS} comparisons")
@@ -196,7 +196,8 @@ class Builder(Transformer_NonRecursive[Token, Node]):
         if problem := check_key(str(name)):
             raise error_at(self.text, name.start_pos, f"{name[:100]} is no key of metadata: {problem}")
         self.keys.add(str(name))
-        return func.json_extract(FILES.c.metadata, json_path(name))
+        extract = func.json_extract if kind == "text" else getattr(func, f"json_extract_{kind}")
+        return extract(FILES.c.metadata, json_path(name))
 
     def _deeper(self, clause: Clause, *nodes: Node) -> Node:
         depth = 1 + max(node.depth for node in nodes)

@@ -48,6 +48,10 @@ class Fragment:
         return Fragment(f"({self.sql}) AND ({other.sql})", {**self.parameters, **other.parameters})
 
 
+_EXTRACT: Final = re.compile(r"json_extract_(\w+)\(")
+"""As what a value is taken from metadata: SQLite knows by itself (`bookkeeper.postgres.statements`)."""
+
+
 def compile(query: Query) -> Fragment:
     """Return what a query means; its parameters have names ending in a number."""
     from sqlalchemy.dialects import sqlite
@@ -55,7 +59,7 @@ def compile(query: Query) -> Fragment:
     compiled = query.clause.compile(
         dialect=sqlite.dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True}
     )
-    return Fragment(str(compiled), dict(compiled.params))
+    return Fragment(_EXTRACT.sub(r"json_extract/*\1*/(", str(compiled)), dict(compiled.params))
 
 
 def name_matches(globs: Iterable[str]) -> Fragment:

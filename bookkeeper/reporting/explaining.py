@@ -15,7 +15,9 @@ from bookkeeper.reporting.chosen import PLACES, slots
 if TYPE_CHECKING:
     from bookkeeper.failures import Explanation, Rules
 
-REQUESTS: Final = "SELECT id, name, policy FROM requests WHERE :name IS NULL OR name = :name ORDER BY id"
+REQUESTS: Final = (
+    "SELECT id, name, policy FROM requests WHERE :name/*text*/ IS NULL OR name = :name/*text*/ ORDER BY id"
+)
 
 STORED: Final = f"""
 SELECT f.process_id, f.category, f.rule, f.remedy, f.by,
@@ -44,7 +46,7 @@ def reclassify(
     return explained_anew(database, names, rules=None if rules is None else rules.as_list(), dry_run=dry_run)
 
 
-@operation("operate", slow=True)
+@operation("operate", slow=True, again=True)
 def explained_anew(
     database: Database, names: Sequence[str], *, rules: Sequence[Mapping[str, Any]] | None, dry_run: bool
 ) -> dict[str, Any]:

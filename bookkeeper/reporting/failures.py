@@ -33,8 +33,8 @@ SELECT category, rule, COALESCE(fingerprint, message, '') AS fingerprint, node,
        MAX(at) AS last_at, MAX(message) AS message, MAX(remedy) AS remedy, MAX(confidence) AS confidence,
        json_group_array(process_id) AS ids
   FROM failures
- WHERE request = :request AND (:category IS NULL OR category = :category) AND (:rule IS NULL OR rule = :rule)
-   AND (:node IS NULL OR node = :node)
+ WHERE request = :request AND (:category/*text*/ IS NULL OR category = :category/*text*/) AND (:rule/*text*/ IS NULL OR rule = :rule/*text*/)
+   AND (:node/*text*/ IS NULL OR node = :node/*text*/)
  GROUP BY category, rule, COALESCE(fingerprint, message, ''), node
 """
 

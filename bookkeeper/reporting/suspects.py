@@ -31,7 +31,7 @@ SELECT f.name AS file, l.state, l.reason, COUNT(*) AS failures, COUNT(DISTINCT p
         SELECT * FROM (SELECT l.file_id
                          FROM requests r CROSS JOIN projects j CROSS JOIN ledger l
                         WHERE r.name = :request AND j.request_id = r.id
-                          AND l.project_id = j.id AND l.state = 'parked' LIMIT :sample)) AS chosen
+                          AND l.project_id = j.id AND l.state = 'parked' LIMIT :sample) AS parked) AS chosen
  CROSS JOIN deliveries d CROSS JOIN processes p CROSS JOIN ledger l
   JOIN files f ON f.id = chosen.file_id
  WHERE d.file_id = chosen.file_id AND d.charged AND p.id = d.process_id

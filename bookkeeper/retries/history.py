@@ -84,20 +84,20 @@ FILES: Final = "SELECT file_id FROM deliveries WHERE process_id = :process"
 ANY_OPENED: Final = "SELECT 1 FROM deliveries WHERE process_id = :process AND opened_at IS NOT NULL LIMIT 1"
 
 FAILED_ELSEWHERE: Final = """
-SELECT 1 FROM deliveries d CROSS JOIN processes p ON p.id = d.process_id
- WHERE d.file_id = :file AND p.request_id = :request AND p.delivered = 1 AND p.state = 'rolled_back' AND p.node <> :node
+SELECT 1 FROM deliveries d CROSS JOIN processes p
+ WHERE p.id = d.process_id AND d.file_id = :file AND p.request_id = :request AND p.delivered = 1 AND p.state = 'rolled_back' AND p.node <> :node
    AND EXISTS (SELECT 1 FROM events e WHERE e.process_id = p.id AND e.kind = 'failure.classified')
  LIMIT 1
 """
 
 ALONE_ON: Final = """
-SELECT DISTINCT p.node FROM deliveries d CROSS JOIN processes p ON p.id = d.process_id
- WHERE d.file_id = :file AND d.charged AND p.request_id = :request AND p.delivered = 1
+SELECT DISTINCT p.node FROM deliveries d CROSS JOIN processes p
+ WHERE p.id = d.process_id AND d.file_id = :file AND d.charged AND p.request_id = :request AND p.delivered = 1
 """
 
 OTHER_SETBACKS: Final = """
-SELECT count(*) FROM deliveries d CROSS JOIN processes p ON p.id = d.process_id
- WHERE d.file_id = :file AND NOT d.charged AND p.request_id = :request AND p.state = 'rolled_back'
+SELECT count(*) FROM deliveries d CROSS JOIN processes p
+ WHERE p.id = d.process_id AND d.file_id = :file AND NOT d.charged AND p.request_id = :request AND p.state = 'rolled_back'
    AND p.id <> :process AND (p.delivered = 1 OR p.partition_number IS NOT NULL)
    AND (SELECT e.body ->> 'category' FROM events e
          WHERE e.process_id = p.id AND e.kind = 'failure.classified' ORDER BY e.id DESC LIMIT 1) <> :category

@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.server import limits
-from bookkeeper.server.group import MOST_WAITING, GroupCommit
+from bookkeeper.server.group import MOST_AT_ONCE, MOST_WAITING, GroupCommit
 from bookkeeper.server.guarding import Guard, Open
 from bookkeeper.server.metrics import Metrics
 from bookkeeper.server.responding import VERSIONS, failure, headers_of, reply
@@ -46,6 +46,7 @@ class Settings:
     rate: float = limits.RATE
     burst: float = limits.BURST
     most_waiting: int = MOST_WAITING
+    most_at_once: int = MOST_AT_ONCE
     tick: float = 5.0
 
 
@@ -57,8 +58,13 @@ class Application:
         self.guard = guard
         self.draining = False
         self.metrics = Metrics(lambda: self.group.waiting)
-        self.group = GroupCommit(database, most_waiting=settings.most_waiting, on_group=self.metrics.group)
-        self.database = cast("Database", self.group)
+        self.group = GroupCommit(
+            database,
+            most_waiting=settings.most_waiting,
+            most_at_once=settings.most_at_once,
+            on_group=self.metrics.group,
+        )
+        self.database: Database = self.group
         self.rates = limits.Rates(settings.rate, settings.burst)
         self.ticker = Ticker(self.database, settings.tick, self.metrics)
         ledger = SqlLedger(self.database)

@@ -17,13 +17,12 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from bookkeeper.database import Auditor, Database, Parameters, Tx
 from bookkeeper.errors import BookkeeperError, CatalogBusy, Fenced
-
-if TYPE_CHECKING:
-    from bookkeeper.catalog import Database, Tx
 
 T = TypeVar("T")
 
@@ -55,7 +54,7 @@ class Job:
         self.failed: BaseException | None = None
 
 
-class GroupCommit:
+class GroupCommit(Database):
     """The one writer of a database, which otherwise is the database itself.
 
     `run` has the meaning of `Database.run` from any thread; `submit` is for the event loop. Work that is done in the
@@ -70,6 +69,10 @@ class GroupCommit:
         most_at_once: int = MOST_AT_ONCE,
         on_group: Callable[[int, bool], object] = lambda jobs, durable: None,
     ) -> None:
+        super().__init__(
+            id=database.id, epoch=database.epoch, stamped=database.stamped, folder=database.folder, name=database.name
+        )
+        self.dialect = database.dialect  # type: ignore[misc]  # as that of what it writes to
         self._database = database
         self._most_waiting, self._most_at_once = most_waiting, most_at_once
         self._on_group = on_group
@@ -82,8 +85,41 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
         self._thread.start()
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # what only one kind of database has
         return getattr(self._database, name)
+
+    # -- what it leaves to the database ----------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """See `Database.url`."""
+        return self._database.url
+
+    def transaction(self, *, durable: bool = False) -> AbstractContextManager[Tx]:
+        """See `Database.transaction`: one that is not shared."""
+        return self._database.transaction(durable=durable)
+
+    def sole_publisher(self) -> AbstractContextManager[bool]:
+        """See `Database.sole_publisher`."""
+        return self._database.sole_publisher()
+
+    def table(
+        self, query: str, parameters: Parameters = (), *, most: int | None = None, seconds: float | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """See `Database.table`."""
+        return self._database.table(query, parameters, most=most, seconds=seconds)
+
+    def rows(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
+        """See `Database.rows`."""
+        return self._database.rows(query, parameters)
+
+    def auditor(self) -> AbstractContextManager[Auditor]:
+        """See `Database.auditor`."""
+        return self._database.auditor()
+
+    def begin_time_line(self) -> None:
+        """See `Database.begin_time_line`."""
+        self._database.begin_time_line()
 
     @property
     def waiting(self) -> int:
@@ -204,11 +240,11 @@ class GroupCommit:
             raise _Durable
         if self._tx_careful:
             return _with_savepoint(tx, move)
-        before = tx.changes
+        before = getattr(tx, "changes", None)
         try:
             return move(tx)
         except BookkeeperError as error:
-            if before is None or tx.changes != before:
+            if before is None or getattr(tx, "changes", None) != before:
                 raise _Careful from error
             raise
 

@@ -207,7 +207,7 @@ class _Call:
     async def _identity(self, request: Request) -> Identity | None:
         if self.operation.scope is None:  # an argument proves who calls
             return None
-        client = "" if request.client is None else request.client.host
+        client = request.client.host if request.client else ""
         found: Identity = await in_thread(self._guard.identify, request.headers.get("authorization"), client)
         return found
 

@@ -24,10 +24,10 @@ def init(json: Json = False) -> None:
         if json:
             render.json_object({"url": database.url, "id": database.id, "created": fresh})
         elif fresh:
-            render.say(f"created the catalog {database.path}")
+            render.say(f"created the catalog {database.name}")
             render.next_step("bookkeeper file declare 'data/*.root'")
         else:
-            render.say(f"the catalog {database.path} is there and up to date")
+            render.say(f"the catalog {database.name} is there and up to date")
 
 
 @verb(app, "check", example="bookkeeper check --repair")

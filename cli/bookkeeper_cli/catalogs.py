@@ -58,15 +58,14 @@ def writing() -> Iterator[Database]:
 @contextlib.contextmanager
 def creating() -> Iterator[tuple[Database, bool]]:
     """Create the catalog, or upgrade the one that is there; give it and whether it is new."""
-    from bookkeeper import sqlite
-    from bookkeeper.catalog import create
+    from bookkeeper.catalog import create, exists
     from bookkeeper.ledger.restore import put_to_use
 
     fresh = False
 
     def made(address: str) -> Database:
         nonlocal fresh
-        fresh = not sqlite.path_of(address).exists()
+        fresh = not exists(address)
         return create(address)
 
     with contextlib.closing(_opened(made)) as database:

@@ -31,10 +31,20 @@ def view_sources() -> dict[str, str]:
 
 
 def trigger_sources(dialect: str) -> dict[str, str]:
-    """Return the ``CREATE TRIGGER`` statement of every trigger for a dialect (``sqlite``), by name."""
-    source = (files("bookkeeper_schema") / "triggers" / f"{dialect}.sql").read_text(encoding="utf-8")
-    statements = re.findall(r"^CREATE TRIGGER.*?END;$", source, flags=re.S | re.M)
+    """Return the ``CREATE TRIGGER`` statement of every trigger for a dialect (``sqlite``, ``postgresql``), by name."""
+    statements = re.findall(r"^CREATE TRIGGER.*?;$", _source(dialect), flags=re.M | re.S)
+    if dialect == "sqlite":
+        statements = re.findall(r"^CREATE TRIGGER.*?END;$", _source(dialect), flags=re.S | re.M)
     return {statement.split()[2]: statement for statement in statements}
+
+
+def function_sources(dialect: str) -> list[str]:
+    """Return the statements that make the functions which triggers of a dialect need."""
+    return re.findall(r"^CREATE OR REPLACE FUNCTION.*?\$\$;$", _source(dialect), flags=re.S | re.M)
+
+
+def _source(dialect: str) -> str:
+    return (files("bookkeeper_schema") / "triggers" / f"{dialect}.sql").read_text(encoding="utf-8")
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -54,12 +64,19 @@ def upgrade(connection: Connection) -> None:
     Runs inside the caller's transaction: the database has the new schema whole, or the old one.
     """
     from alembic import command
+    from sqlalchemy import inspect
 
     dialect = connection.dialect.name
     for name in view_sources():
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-    for name in trigger_sources(dialect):
-        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
+    for name, statement in trigger_sources(dialect).items():
+        table = re.search(r" ON (\w+)", statement)
+        assert table is not None
+        if dialect == "sqlite":
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
+        elif inspect(connection).has_table(table[1]):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name} ON {table[1]}")
     command.upgrade(alembic_config(connection), "head")
-    for statement in (*view_sources().values(), *trigger_sources(dialect).values()):
-        connection.exec_driver_sql(statement)
+    statements = (*view_sources().values(), *function_sources(dialect), *trigger_sources(dialect).values())
+    for statement in statements:
+        connection.exec_driver_sql(statement.replace("%", "%%") if dialect == "postgresql" else statement)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,13 @@ with warnings.catch_warnings():
     from schemathesis import GenerationMode
 
 pytestmark = pytest.mark.acceptance
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_: Any, value: Any) -> bytes:
+    """What is uploaded as a stream: the first line."""
+    return json.dumps(value, default=str).encode() + b"\n"
+
 
 EXAMPLES = 6
 """Examples a route, of what its schema allows and again of what it does not."""

@@ -121,7 +121,7 @@ def test_marks_may_be_lost_for_the_manifest_decides(world: World) -> None:
     job.take()
     job.commit()
     assert len(world.files("committed")) == 4
-    assert world.value("SELECT count(*) FROM consumption WHERE committed AND state = 'consumed'") == 4
+    assert world.value("SELECT count(*) FROM consumption WHERE committed = 1 AND state = 'consumed'") == 4
 
 
 def test_a_commit_repeated_gets_the_same_answer_and_changes_nothing(world: World) -> None:

