@@ -46,6 +46,8 @@ ROOMS: Final = (
     "estimates.asking",
     "estimates.forecast",
     "files",
+    "journal.ingesting",
+    "journal.lending",
     "ledger.door",
     "logs",
     "nodes",

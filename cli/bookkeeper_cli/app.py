@@ -28,6 +28,8 @@ HOMES: Final = {
     "project": "project",
     "submit": "submit",
     "work": "work",
+    "ticket": "journal",
+    "ingest": "journal",
     "process": "process",
     "status": "status",
     "failures": "failures",
@@ -43,6 +45,8 @@ HOMES: Final = {
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
+    "copy": "copy",
+    "export": "export",
     "validate": "catalog",
 }
 """The module of every command, in the order in which help shows them."""

@@ -17,7 +17,7 @@ from bookkeeper_schema.tables.catalogue import (
     Snapshot,
     SnapshotFile,
 )
-from bookkeeper_schema.tables.record import Cursor, Delivery, Destination, Event, Output
+from bookkeeper_schema.tables.record import Cursor, Delivery, Destination, Event, Journal, Output
 from bookkeeper_schema.tables.work import ExcludedNode, LedgerRow, Process, Project, Request
 
 METADATA = SQLModel.metadata
@@ -35,6 +35,7 @@ __all__ = [
     "ExcludedNode",
     "File",
     "FileVersion",
+    "Journal",
     "LedgerRow",
     "Location",
     "Output",
