@@ -250,6 +250,21 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
         assert "{{7*7}}" in read(text).text, path
 
 
+WEIRD = [b"\0", b"a\0b", b"\xff\xfe", "٣".encode(), b"'; DROP TABLE files;--", b"%s", b"../../etc/passwd", b"x" * 5000,
+         b"9" * 18, b"9" * 30, b"-1", b"1e9"]  # fmt: skip
+
+
+def test_whatever_is_asked_is_answered_in_order(any_catalog: Catalog) -> None:
+    client = Browser(app_of(any_catalog))
+    for path in ("/projects/{}", "/processes/{}", "/files?name={}", "/search?q={}", "/{}", "/?before={}",
+                 "/projects/mass/processes?state={}", "/projects/mass/processes?before={}", "/projects/mass/parked?after={}",
+                 "/projects/mass/events?before={}", "/processes/1?after={}", "/files?name=f00&before={}"):  # fmt: skip
+        for text in WEIRD:
+            answer = client.get(path.format(quote(text, safe="")))
+            assert answer.status_code in (200, 404), (path, text)
+            assert "traceback" not in answer.text.lower() and "psycopg" not in answer.text
+
+
 def test_tokens_are_never_shown(client: Browser, catalog: Catalog) -> None:
     with catalog.database.transaction() as tx:
         tokens = [row[0] for row in tx.run("SELECT token FROM processes").fetchall()]
