@@ -16,6 +16,7 @@ from bookkeeper import events, query
 from bookkeeper.catalog import Database, Tx
 from bookkeeper.declaration import Declared, declare
 from bookkeeper.errors import NotFound, UsageError
+from bookkeeper.operations import operation
 from bookkeeper.query import Fragment
 from bookkeeper_schema.states import FileState
 
@@ -82,6 +83,7 @@ class History:
     events: list[dict[str, Any]]
 
 
+@operation("read")
 def get(database: Database, name: str) -> dict[str, Any]:
     """Return one file. Raises `NotFound` with names that look alike."""
     row = database.one(_GET, {"name": name})
@@ -90,6 +92,7 @@ def get(database: Database, name: str) -> dict[str, Any]:
     return _as_file(row)
 
 
+@operation("read")
 def find(
     database: Database,
     *,
@@ -129,6 +132,7 @@ def find_where(database: Database, condition: Fragment, *, limit: int | None = N
         after, left = rows[-1]["name"], None if left is None else left - page
 
 
+@operation("read")
 def locations(database: Database, name: str) -> list[str]:
     """Return where copies of the file lie: absolute paths and URLs. Raises `NotFound`."""
     found = [row["url"] for row in database.rows(_LOCATIONS, {"name": name})]
@@ -137,6 +141,7 @@ def locations(database: Database, name: str) -> list[str]:
     return found
 
 
+@operation("operate")
 def retire(database: Database, names: Iterable[str], reason: str) -> int:
     """Withdraw files, with the reason; return how many were current until now.
 
@@ -159,6 +164,7 @@ def retire(database: Database, names: Iterable[str], reason: str) -> int:
     return retired
 
 
+@operation("read")
 def history(database: Database, name: str) -> History:
     """Return what became of a file. Raises `NotFound`."""
     versions = database.rows(_VERSIONS, {"name": name})

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bookkeeper import events
 from bookkeeper.catalog import Database, Tx
+from bookkeeper.operations import operation
 from bookkeeper.plugins.values import Decision, Event, Failure
 
 CLASSIFIED: Final = "failure.classified"
@@ -46,12 +47,14 @@ SELECT f.name FROM deliveries d JOIN files f ON f.id = d.file_id WHERE d.process
 """
 
 
+@operation("read", name="log.newest")
 def newest(database: Database) -> int:
     """Return the number of the newest event, 0 where there is none: one look at an index."""
     row = database.one(NEWEST)
     return 0 if row is None else row["id"] or 0
 
 
+@operation("read", name="log.read")
 def read(database: Database, after: int, limit: int) -> list[Event]:
     """Return the next events, at most ``limit``."""
     rows = database.rows(AFTER, {"after": after, "limit": limit})
@@ -64,6 +67,7 @@ def append(tx: Tx, kind: str, body: Mapping[str, Any], *, project: str | None, p
     events.record(tx, kind, body, project=row[0] if row else None, process=process)
 
 
+@operation("read", name="log.failure")
 def failure(database: Database, event: Event) -> Failure | None:
     """Return the failure that an event tells of: its own, or the last of its process before it; None where there is none."""
     if event.process_id is None:

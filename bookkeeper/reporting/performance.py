@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bookkeeper import projects
 from bookkeeper.catalog import Database
+from bookkeeper.operations import operation
 from bookkeeper.reporting import slowness
 from bookkeeper.reporting.distributions import distribution
 
@@ -42,6 +43,7 @@ SELECT COUNT(*) AS processes FROM requests r JOIN processes p ON p.request_id = 
 COMMITTED: Final = frozenset({"committed", "revoking"})
 
 
+@operation("read", slow=True)
 def performance_of(database: Database, project: str) -> dict[str, Any]:
     """Return how the request of ``project`` runs, as JSON can hold it. Raises `NotFound`.
 

@@ -6,9 +6,10 @@ import importlib.util
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bookkeeper.errors import NotAllowed, UsageError
+from bookkeeper.errors import NotAllowed
+from bookkeeper.operations import refuse
 from bookkeeper.server.app import MakeRouter, Settings
 from bookkeeper.server.guarding import Guard
 from bookkeeper.server.running import Parts, Place, serve_one
@@ -31,8 +32,7 @@ def serve(
     Raises `UsageError`, and `NotAllowed` where the server would be open to other hosts, or several processes would
     write to SQLite.
     """
-    if not hasattr(database, "run"):
-        raise UsageError("a server serves a catalog, not another server", remedy="name the database with --catalog")
+    refuse(database, "a catalog is not served", remedy="serve it on its own host, and name the database with --catalog")
     if workers > 1:
         from bookkeeper.server.several import serve_several
 
@@ -57,11 +57,9 @@ def parts_of(database: Database, *, open_to_all: bool, settings: Settings | None
 
 
 def _guard(database: Database) -> Guard:
-    if importlib.util.find_spec("bookkeeper.access") is None:
-        raise NotAllowed("this version knows no tokens", remedy="serve this host only: --open")
-    access: Any = import_module("bookkeeper.access")
-    guard: Guard = access.gate(database)
-    return guard
+    from bookkeeper.access import gate
+
+    return gate(database)
 
 
 def _pages(settings: Settings) -> MakeRouter:
