@@ -124,7 +124,10 @@ class PostgresTx:
         changed, left, text = 0, iter(rows), translated(statement)
         while chunk := list(islice(left, CHUNK)):  # whoever makes the rows may ask the database for them
             cursor = self._connection.cursor()
-            cursor.executemany(text, chunk)
+            if len(chunk) == 1:
+                cursor.execute(text, chunk[0])
+            else:
+                cursor.executemany(text, chunk)
             changed += max(cursor.rowcount, 0)
         return changed
 

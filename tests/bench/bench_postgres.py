@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from services import postgres
 
 FILES_A_PROCESS = 10
-PROCESSES_A_ROUND = 15
-ROUNDS = 7
-DRAINED = 20_000
+PROCESSES_A_ROUND = 10
+ROUNDS = 5
+DRAINED = 10_000
 """Files that are taken one by one beside a long look."""
 
 FLOOR = "prepared psycopg, 31 guarded transactions for 10 files"
