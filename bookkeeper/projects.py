@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bookkeeper import datasets
 from bookkeeper.catalog import NOW, Database, Tx, check_name, integrity_errors
+from bookkeeper.database import SEALED
 from bookkeeper.errors import Conflict, NotFound, UsageError
 from bookkeeper.events import record
 from bookkeeper.ledger import parking, requests
@@ -174,6 +175,8 @@ def start(
                 snapshot = datasets.take_snapshot(tx, dataset)
                 project = requests.open_request(tx, name, snapshot.id, rules, who)
             except integrity_errors() as error:
+                if SEALED in str(error):
+                    raise
                 raise Conflict(f"the name {name} is taken by another request ({error})") from error
             record(tx, "project.started", {"dataset": dataset, **asdict(rules)}, project=project)
             return StartedProject(name, True, snapshot.files, 0)

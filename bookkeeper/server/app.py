@@ -48,6 +48,8 @@ class Settings:
     most_waiting: int = MOST_WAITING
     most_at_once: int = MOST_AT_ONCE
     tick: float = 5.0
+    logs: bool = True
+    """Whether the pages show the ends of the logs that lie on the server's host."""
 
 
 class Application:
@@ -197,7 +199,7 @@ def _translate_errors(app: Application, api: FastAPI) -> None:
     from bookkeeper.errors import CatalogError, NotFound, UsageError
 
     def spelled(error: BookkeeperError, status: int) -> Response:
-        headers = {name.decode(): value.decode() for name, value in headers_of(status)}
+        headers = {name.decode(): value.decode() for name, value in headers_of(status, error)}
         return Response(wire.encode_error(error), status, headers, "application/json")
 
     async def ours(_: Request, error: Exception) -> Response:

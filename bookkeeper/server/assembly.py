@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bookkeeper.errors import NotAllowed
 from bookkeeper.operations import refuse
@@ -50,17 +51,21 @@ def parts_of(database: Database, *, open_to_all: bool, settings: Settings | None
     return Parts(
         guard=None if open_to_all else _guard(database),
         operations=_router("bookkeeper.server.operations"),
-        pages=_router("bookkeeper.server.pages"),
+        pages=_pages(settings or Settings()),
         settings=settings or Settings(),
     )
 
 
 def _guard(database: Database) -> Guard:
-    if importlib.util.find_spec("bookkeeper.access") is None:
-        raise NotAllowed("this version knows no tokens", remedy="serve this host only: --open")
-    access: Any = import_module("bookkeeper.access")
-    guard: Guard = access.gate(database)
-    return guard
+    from bookkeeper.access import gate
+
+    return gate(database)
+
+
+def _pages(settings: Settings) -> MakeRouter:
+    from bookkeeper.server import pages
+
+    return partial(pages.router, logs=settings.logs)
 
 
 def _router(module: str) -> MakeRouter | None:

@@ -39,12 +39,15 @@ KEPT: Final = 10_000
 """Answers of calls with a key that are kept, to be given again."""
 
 ROOMS: Final = (
+    "access.tokens",
     "check",
     "client.queries",
     "datasets",
     "estimates.asking",
     "estimates.forecast",
     "files",
+    "journal.ingesting",
+    "journal.lending",
     "ledger.door",
     "logs",
     "nodes",
@@ -229,6 +232,8 @@ class _Call:
         found = {name: value for name, value in found.items() if value is not msgspec.UNSET}
         if identity is not None:
             self._allow(identity, found)
+            if "by" in self.operation.here and (name := getattr(identity, "name", None)):
+                found["by"] = name  # what the records say is what was proved, not what was said
         return found
 
     def _allow(self, identity: Identity, said: Mapping[str, Any]) -> None:
