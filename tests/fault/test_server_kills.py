@@ -1,92 +1,104 @@
-"""A real server that is killed while its clients work: every file counts once, and nothing answered is lost."""
+"""A real server that is killed while its clients work: every file counts once, and nothing that was answered is lost."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections import Counter
-from collections.abc import Iterator
+import random
+import signal
 from pathlib import Path
 
 import pytest
 
-from bookkeeper.client.ledger import HttpLedger
-from bookkeeper.client.transport import Transport
-from bookkeeper.errors import BookkeeperError
-from bookkeeper.protocol import FileMark, Manifest, Mark, OutputRecord, StartProcess, Status
-from ledgers import World, sound
+from bookkeeper.api import create_catalog, open_catalog
+from clients import Crews, Work, verdict
+from ledgers import World
+from services import postgres
 from services.servers import ServerProcess
+from services.warm import WarmServer
 
-FILES, CLIENTS, KILLS = 240, 8, 4
+pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
+PROCESSES, THREADS = 4, 8
+FILES = 12_000
+KILLS = 100
+"""Over SQLite; the servers are forked with everything imported (see `services.warm`)."""
+COLD_KILLS = 6
+"""Of a server that is started as people start it, which takes a second each time."""
+POSTGRES_KILLS = 12
+DATABASE_KILLS = 6
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World.create(tmp_path / "catalog.db", FILES)
-    yield made
-    sound(made)
-    made.close()
-
-
-@pytest.mark.fault
-def test_a_server_killed_under_its_clients_loses_and_doubles_nothing(world: World, tmp_path: Path) -> None:
-    told: Counter[int] = Counter()
-    failures: list[BaseException] = []
-    with ServerProcess(world.database.url, tmp_path) as server:
-        clients = [
-            threading.Thread(target=work, args=(server.url, f"client-{number}", told, failures))
-            for number in range(CLIENTS)
-        ]
-        for client in clients:
-            client.start()
-        for kill in range(KILLS):
-            wait_until(lambda kill=kill: len(told) > FILES * (kill + 1) // (KILLS + 2) or bool(failures))
-            server.restart()
-        for client in clients:
-            client.join(120)
-            assert not client.is_alive()
-        assert not failures
-        assert server.stop() == 0
-    assert world.files("committed") == sorted(f"f{number:03d}" for number in range(FILES))
-    assert set(told.values()) == {1}
-    assert len(told) == FILES  # nothing was committed that nobody was told of, and nobody was told twice
+FREE = ("--open", "--rate", "1000000")
 
 
-def work(url: str, name: str, told: Counter[int], failures: list[BaseException]) -> None:
-    """Take three files, commit them, again and again, until there are no more."""
-    try:
-        with contextlib.closing(Transport(url)) as transport:
-            ledger = HttpLedger(transport, patience=120)
-            for number in range(FILES):
-                started = ledger.start_process(StartProcess("p", f"{name}-{number}"))
-                key, taken = started.key, []
-                for seq in range(1, 4):
-                    answer = ledger.next_files(key, seq, 1, [FileMark(one, Mark.CONSUMED) for one in taken[-1:]])
-                    taken += [info.id for info in answer.files]
-                if not taken:
-                    ledger.roll_back(key, "nothing left", counted=False)
-                    if answer.status is Status.EXHAUSTED:
-                        return
-                    continue
-                manifest = Manifest([FileMark(one, Mark.CONSUMED) for one in taken], [output(key.id, started.tag)])
-                ledger.commit(key, manifest)
-                told.update(taken)
-    except BookkeeperError as error:
-        failures.append(error)
+def kill_at_random(server: ServerProcess, crews: Crews, times: int) -> None:
+    """Kill it that often and start it again: while it answers, and one time of five while it is about to."""
+    chance = random.Random(4)
+    for _ in range(times):
+        crews.watch(chance.uniform(0.0, 0.4))
+        server.kill()
+        while chance.random() < 0.2:
+            server.spawn()
+            crews.watch(chance.uniform(0.0, 0.2))
+            server.kill()
+        server.start()
 
 
-def output(process: int, tag: str) -> OutputRecord:
-    name = f"out-{process}.root"
-    return OutputRecord(
-        "k", "/out", f"/out/.bookkeeper/{process}-{tag}-0/{name}", f"/out/{name}", 1, "adler32:0000000a"
-    )
+def the_end(world: World, crews: Crews, server: ServerProcess, files: int) -> None:
+    """All clients finish, the server ends in good order, and all is as they were told."""
+    crews.finish()
+    assert server.stop() == 0
+    told = verdict(world, crews.work, files)
+    assert told["committed"] >= crews.size
+    assert told["rolled_back"]
 
 
-def wait_until(condition: object) -> None:
-    """Wait for a condition; the test's own time limit is the longest."""
-    assert callable(condition)
-    for _ in range(6000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not come to that")
+@pytest.mark.parametrize(("kind", "kills"), [(WarmServer, KILLS), (ServerProcess, COLD_KILLS)])
+def test_a_server_killed_under_its_clients_loses_and_doubles_nothing(
+    kind: type[ServerProcess], kills: int, tmp_path: Path
+) -> None:
+    world = World.create(tmp_path / "catalog.db", FILES, max_attempts=10_000)
+    with (
+        kind(world.database.url, tmp_path, *FREE) as server,
+        Crews(world, Work(server.url, tmp_path / "work"), PROCESSES, THREADS) as crews,
+    ):
+        kill_at_random(server, crews, kills)
+        the_end(world, crews, server, FILES)
+    world.close()
+
+
+def test_a_server_over_postgresql_killed_under_its_clients_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    with postgres.running() as database:
+        world = on_postgres(database)
+        with (
+            WarmServer(world.database.url, tmp_path, *FREE) as server,
+            Crews(world, Work(server.url, tmp_path / "work"), PROCESSES, THREADS) as crews,
+        ):
+            kill_at_random(server, crews, POSTGRES_KILLS)
+            the_end(world, crews, server, FILES // 4)
+        world.close()
+
+
+def test_a_server_goes_on_when_its_postgresql_is_killed_in_the_middle_of_commits(tmp_path: Path) -> None:
+    """The server stays up, its clients wait, and what they were told is there."""
+    chance = random.Random(5)
+    with postgres.running(("fsync=on",)) as database:
+        world = on_postgres(database)
+        with (
+            ServerProcess(world.database.url, tmp_path, *FREE) as server,
+            Crews(world, Work(server.url, tmp_path / "work"), PROCESSES, THREADS) as crews,
+        ):
+            for _ in range(DATABASE_KILLS):
+                crews.watch(chance.uniform(0.3, 1.0))
+                database.stop(signal.SIGKILL)
+                crews.watch(chance.uniform(0.0, 1.0))
+                database.start()
+            the_end(world, crews, server, FILES // 4)
+        world.close()
+
+
+def on_postgres(database: postgres.Server) -> World:
+    """Make a catalog on this server of a quarter of the files."""
+    url = database.url("catalog")
+    create_catalog(url).close()
+    world = World(open_catalog(url))
+    world.fill(FILES // 4, max_attempts=10_000)
+    return world

@@ -83,6 +83,11 @@ class ServerProcess:
 
     def start(self) -> str:
         """Start it, and wait until it answers; its URL, the same each time."""
+        self.spawn()
+        return self.await_url()
+
+    def spawn(self) -> None:
+        """Start it."""
         words = ["--catalog", self.catalog, "serve", "--port", str(self._port)]
         words += self.options or ("--open",)
         with self.log.open("a") as log:
@@ -90,7 +95,10 @@ class ServerProcess:
                 [sys.executable, "-m", "bookkeeper_cli.main", *words],
                 stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
-        assert self._running.stdout is not None
+
+    def await_url(self) -> str:
+        """Wait until it answers; its URL."""
+        assert self._running is not None and self._running.stdout is not None
         self.url = _url_in(self._running.stdout) or ""
         assert self.url, self.log.read_text()
         self._port = int(self.url.rpartition(":")[2])
