@@ -76,11 +76,8 @@ class WarmServer(ServerProcess):
 
 def main() -> None:
     """Fork and kill as told."""
-    import bookkeeper.server.assembly
-    import bookkeeper.server.operations
-    import bookkeeper.server.pages
     import bookkeeper_cli.main
-    import bookkeeper_cli.serve  # noqa: F401
+    import bookkeeper_cli.serve
 
     child = 0
     for line in sys.stdin:
