@@ -39,8 +39,14 @@ def numberless(answer: Any) -> Any:
     return tuple(replace(one, id=0) for one in answer) if outputs else answer
 
 
-def dump(scene: Scene) -> dict[str, Any]:
-    """Everything the catalog says, but for times, events, and the numbers of outputs."""
+def dump(scene: Scene, verb: str) -> dict[str, Any]:
+    """Everything the catalog says, but for times, events, and numbers that come from a sequence."""
+    if verb == "recover with fence":  # the new project's number stands in every row that went to it
+        world = scene.world
+        return {
+            "projects": world.database.table("SELECT name, state, files FROM projects ORDER BY name")[1],
+            "ledger": world.database.table("SELECT request_id, file_id, state, attempts FROM ledger ORDER BY 1, 2")[1],
+        }
     said: dict[str, Any] = scene.world.dump()
     return {**said, "outputs": [row[1:] for row in said["outputs"]]}
 
@@ -50,7 +56,7 @@ def test_a_verb_whose_connection_is_lost_at_its_nth_statement_is_made_once(scene
     fresh(scene)
     with broken(Fuse()) as fuse:
         answer = numberless(scene.verbs[verb]())
-    after, statements = dump(scene), fuse.count
+    after, statements = dump(scene, verb), fuse.count
     scene.world.close()
     assert statements >= 3
     hows: tuple[How, How] = ("is lost before", "is lost after")
@@ -59,11 +65,11 @@ def test_a_verb_whose_connection_is_lost_at_its_nth_statement_is_made_once(scene
         with broken(Fuse(n, hows[n % 2])) as fuse:
             assert numberless(scene.verbs[verb]()) == answer, n
         assert fuse.count > n, "it was lost, and made again"
-        assert dump(scene) == after, n
+        assert dump(scene, verb) == after, n
         assert violations(scene.world.database) == []
         scene.world.close()
     fresh(scene)
     with broken(Fuse(statements, "is lost after")):  # the answer to the last commit
         assert numberless(scene.verbs[verb]()) == answer
-    assert dump(scene) == after
+    assert dump(scene, verb) == after
     scene.world.close()
