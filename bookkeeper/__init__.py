@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bookkeeper.api import Catalog, Project, create_catalog, open_catalog
     from bookkeeper.errors import (
+        AccessDenied,
         BookkeeperError,
         CatalogError,
         Conflict,
         Fenced,
         FileChanged,
+        Forbidden,
         NotAllowed,
         NotFound,
         Paused,
         PublicationConflict,
         RolledBack,
         StorageError,
+        Unauthenticated,
         UsageError,
         ValidationError,
     )
@@ -34,11 +37,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "bookkeeper.api": ("Catalog", "Project", "create_catalog", "open_catalog"),
     "bookkeeper.errors": (
+        "AccessDenied",
         "BookkeeperError",
         "CatalogError",
         "Conflict",
         "Fenced",
         "FileChanged",
+        "Forbidden",
         "NodeExcluded",
         "NotAllowed",
         "NotFound",
@@ -46,6 +51,7 @@ _HOMES = {
         "PublicationConflict",
         "RolledBack",
         "StorageError",
+        "Unauthenticated",
         "UsageError",
         "ValidationError",
     ),
@@ -56,6 +62,7 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AccessDenied",
     "BookkeeperError",
     "Catalog",
     "CatalogError",
@@ -64,6 +71,7 @@ __all__ = [
     "Fenced",
     "FileChanged",
     "FileRecord",
+    "Forbidden",
     "NodeExcluded",
     "NotAllowed",
     "NotFound",
@@ -73,6 +81,7 @@ __all__ = [
     "PublicationConflict",
     "RolledBack",
     "StorageError",
+    "Unauthenticated",
     "UsageError",
     "Validation",
     "ValidationError",

@@ -11,7 +11,7 @@ from bookkeeper import catalog as _catalog
 from bookkeeper import durations, process, projects, recovery
 from bookkeeper.catalog import DEFAULT_URL, Database
 from bookkeeper.errors import UsageError
-from bookkeeper.ledger import SqlLedger
+from bookkeeper.ledger import ledger_of
 from bookkeeper.ledger.door import sweep
 from bookkeeper.ledger.requests import Rules
 from bookkeeper.ledger.restore import put_to_use
@@ -212,7 +212,7 @@ class Project:
             files_per_process=files_per_process,
             partition=partition,
         )
-        return process.start(SqlLedger(self._database), request)
+        return process.start(ledger_of(self._database), request)
 
     def summary(self) -> dict[str, Any]:
         """Return the project's row of the view `project_summary`."""

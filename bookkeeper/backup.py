@@ -23,6 +23,7 @@ from bookkeeper import sqlite
 from bookkeeper.catalog import Database
 from bookkeeper.errors import CatalogError, Conflict, UsageError
 from bookkeeper.ledger.restore import STAMP
+from bookkeeper.operations import refuse
 from bookkeeper.stageout.failures import translated
 from bookkeeper.stageout.local import LocalStore, sync
 
@@ -61,6 +62,7 @@ def backup(
     Jobs go on meanwhile. Raises `Conflict` where the target exists, `CatalogError` where its folder does not, or the
     copy cannot be written or proved; then nothing is left behind.
     """
+    refuse(database, "a catalog is not backed up", remedy="on the host of the catalog: `bookkeeper backup FILE`")
     if not isinstance(database, sqlite.SqliteDatabase):
         raise UsageError(
             f"{database.name} is no file: `pg_dump` makes backups of it",

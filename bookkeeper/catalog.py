@@ -57,6 +57,11 @@ def create(url: str) -> Database:
     A file's folder must exist; a PostgreSQL database is made where the server allows it. A crash leaves no catalog or a
     whole one. Raises `CatalogError`.
     """
+    if is_remote(url):
+        raise UsageError(
+            "a catalog is created, and upgraded, on its own host",
+            remedy="there, `bookkeeper init` makes it and `bookkeeper serve` opens it to others",
+        )
     if is_postgres(url):
         from bookkeeper import postgres
 
@@ -67,11 +72,15 @@ def create(url: str) -> Database:
 
 
 def open_existing(url: str) -> Database:
-    """Open the catalog at ``url``.
+    """Open the catalog at ``url``, which may be that of a server: ``https://HOST:PORT``.
 
     Raises `CatalogMissing`, `CatalogOutdated` (run ``bookkeeper init``), `CatalogTooNew`, `CatalogError`.
     A copy says so by ``stamped``; `bookkeeper.ledger.restore.put_to_use` must come before any other write to it.
     """
+    if is_remote(url):
+        from bookkeeper.client.catalog import RemoteCatalog
+
+        return RemoteCatalog(url)
     if is_postgres(url):
         from bookkeeper import postgres
 
@@ -83,6 +92,8 @@ def open_existing(url: str) -> Database:
 
 def exists(url: str) -> bool:
     """Tell whether there is a catalog at ``url``, of whatever version; False too where the server does not answer."""
+    if is_remote(url):
+        return True
     if is_postgres(url):
         from bookkeeper import postgres
 
@@ -90,6 +101,11 @@ def exists(url: str) -> bool:
     from bookkeeper import sqlite
 
     return sqlite.path_of(url).exists()
+
+
+def is_remote(url: str) -> bool:
+    """Tell whether an address names a server."""
+    return url.lower().startswith(("http://", "https://"))
 
 
 def is_postgres(url: str) -> bool:

@@ -15,6 +15,11 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 """The catalog's clock in SQL: seconds since the epoch, UTC, with milliseconds; as every statement, in SQLite's words."""
 
+SEALED: Final = "this catalog is sealed"
+"""How the database's refusal begins where a catalog has moved to another place (`bookkeeper.copying`)."""
+
+THE_NEW_ONE: Final = "name the new one with --catalog or $BOOKKEEPER_CATALOG; see the how-to page on moving a catalog"
+
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Any]
 
@@ -132,8 +137,13 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def table(self, query: str, parameters: Parameters = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Return the column names and the rows of one query, read-only; names may repeat. Raises `QueryError`."""
+    def table(
+        self, query: str, parameters: Parameters = (), *, most: int | None = None, seconds: float | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Return the column names and the rows of one query, read-only; names may repeat. Raises `QueryError`.
+
+        ``most`` rows are read at most, for at most ``seconds``.
+        """
 
     @abstractmethod
     def rows(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:

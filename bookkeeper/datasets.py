@@ -15,6 +15,7 @@ from bookkeeper import files as catalogued
 from bookkeeper import query
 from bookkeeper.catalog import NOW, Database, Tx, check_name
 from bookkeeper.errors import Conflict, NotAllowed, NotFound, UsageError
+from bookkeeper.operations import operation
 from bookkeeper.query import Fragment
 
 _INSERT: Final = f"""
@@ -75,6 +76,7 @@ class SnapshotInfo:
     taken_at: float
 
 
+@operation("work", again=True)
 def define(
     database: Database,
     name: str,
@@ -136,6 +138,7 @@ def _store(
         tx.many(_LIST, ({"id": id, "file": file} for file in sorted(wanted)))
 
 
+@operation("read")
 def get(database: Database, name: str) -> Dataset:
     """Return a dataset, with the count of the files that it means now. Raises `NotFound`."""
     return _counted(database, _defined(database, name))
@@ -148,11 +151,13 @@ def _defined(database: Database, name: str) -> Dataset:
     return _dataset(tuple(row.values()))
 
 
+@operation("read")
 def list_all(database: Database) -> list[Dataset]:
     """Return every dataset by name, with the count of the files that each means now."""
     return [_counted(database, _dataset(tuple(row.values()))) for row in database.rows(f"{_SELECT} ORDER BY name")]
 
 
+@operation("read")
 def files_of(database: Database, name: str) -> Iterator[dict[str, Any]]:
     """Yield the current files that the dataset means now, by name; as `bookkeeper.files.find`. Raises `NotFound`."""
     return catalogued.find_where(database, _current(_defined(database, name)))
@@ -180,12 +185,14 @@ def take_snapshot(tx: Tx, name: str) -> SnapshotInfo:
     return SnapshotInfo(snapshot, count, size, entries, taken_at)
 
 
+@operation("work")
 def snapshot(database: Database, name: str) -> SnapshotInfo:
     """Freeze the current files of a dataset. Raises as `take_snapshot`."""
     with database.transaction(durable=True) as tx:
         return take_snapshot(tx, name)
 
 
+@operation("read")
 def snapshots(database: Database, name: str) -> list[SnapshotInfo]:
     """Return the snapshots of a dataset, oldest first. Raises `NotFound`."""
     rows = database.rows(_SNAPSHOTS, {"name": name})
@@ -194,6 +201,7 @@ def snapshots(database: Database, name: str) -> list[SnapshotInfo]:
     return [SnapshotInfo(**row) for row in rows]
 
 
+@operation("read")
 def grown_since(database: Database, name: str, snapshot: int) -> int:
     """Return how many current files the dataset means now that are not in the snapshot. Raises `NotFound`."""
     new = Fragment(

@@ -16,13 +16,15 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from bookkeeper import events
 from bookkeeper.catalog import NOW, Database, Tx
 from bookkeeper.errors import FileChanged, UsageError
-from bookkeeper.records import FileRow, Locations, PlainRow, checked
+from bookkeeper.operations import operation
+from bookkeeper.records import FIELDS, FileRow, Locations, PlainRow, checked
 from bookkeeper_schema.states import FileState
 
 if TYPE_CHECKING:
@@ -77,6 +79,17 @@ class Declared:
     updated: int
 
 
+def _ready(number: int, record: Record) -> dict[str, Any]:
+    """Return a record as it travels to a server. A wrong one is refused here already, as `declare` does."""
+    checked(number, record)
+    get = record.get if isinstance(record, Mapping) else partial(getattr, record)
+    said = {field: get(field) for field in FIELDS}
+    if (urls := said["locations"]) and not isinstance(urls, str):
+        said["locations"] = list(urls)
+    return {field: value for field, value in said.items() if value is not None}
+
+
+@operation("work", name="files.declare", raised={"update": "admin"}, upload="records", each=_ready)
 def declare(
     database: Database,
     records: Iterable[Record],
@@ -94,6 +107,7 @@ def declare(
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
         chunks = _put_aside(records, spool)
         with database.transaction(durable=True) as tx:
+            tx.lock("declare files")
             declaration = _Declaration(tx, update=update)
             for chunk in chunks:
                 declaration.take(chunk)

@@ -16,6 +16,7 @@
     │   ├── CatalogOutdated         6
     │   ├── CatalogBusy             6
     │   └── ServerUnreachable       6
+    │       └── ServerRestarted     6
     ├── Fenced                      7   this process was rolled back; what it did does not count
     ├── ValidationError             8   a file is not what it should be
     ├── StorageError                9   copying, reading or publishing failed
@@ -130,6 +131,12 @@ class ServerUnreachable(CatalogError):
     """The catalog's server cannot be reached, or did not answer."""
 
     default_remedy = "check the address and the network; `curl ADDRESS/healthz` tells whether it runs"
+
+
+class ServerRestarted(ServerUnreachable):
+    """The catalog's server was restarted while it was asked: it is not known whether it did what it was asked."""
+
+    default_remedy = "look whether it was done (`bookkeeper status PROJECT`); then do it again, if it was not"
 
 
 class Fenced(BookkeeperError):

@@ -16,12 +16,14 @@ from bookkeeper import events, query
 from bookkeeper.catalog import Database, Tx
 from bookkeeper.declaration import Declared, declare
 from bookkeeper.errors import NotFound, UsageError
+from bookkeeper.operations import operation
 from bookkeeper.query import Fragment
 from bookkeeper_schema.states import FileState
 
 __all__ = [
     "Declared",
     "History",
+    "alike",
     "declare",
     "find",
     "find_where",
@@ -81,6 +83,7 @@ class History:
     events: list[dict[str, Any]]
 
 
+@operation("read")
 def get(database: Database, name: str) -> dict[str, Any]:
     """Return one file. Raises `NotFound` with names that look alike."""
     row = database.one(_GET, {"name": name})
@@ -89,6 +92,7 @@ def get(database: Database, name: str) -> dict[str, Any]:
     return _as_file(row)
 
 
+@operation("read")
 def find(
     database: Database,
     *,
@@ -128,6 +132,7 @@ def find_where(database: Database, condition: Fragment, *, limit: int | None = N
         after, left = rows[-1]["name"], None if left is None else left - page
 
 
+@operation("read")
 def locations(database: Database, name: str) -> list[str]:
     """Return where copies of the file lie: absolute paths and URLs. Raises `NotFound`."""
     found = [row["url"] for row in database.rows(_LOCATIONS, {"name": name})]
@@ -136,6 +141,7 @@ def locations(database: Database, name: str) -> list[str]:
     return found
 
 
+@operation("operate")
 def retire(database: Database, names: Iterable[str], reason: str) -> int:
     """Withdraw files, with the reason; return how many were current until now.
 
@@ -158,6 +164,7 @@ def retire(database: Database, names: Iterable[str], reason: str) -> int:
     return retired
 
 
+@operation("read")
 def history(database: Database, name: str) -> History:
     """Return what became of a file. Raises `NotFound`."""
     versions = database.rows(_VERSIONS, {"name": name})
@@ -183,15 +190,16 @@ def not_found(database: Database, names: list[str]) -> NotFound:
     """Return the error that no file has these names, with names that look alike."""
     shown = ", ".join(repr(name[:200]) for name in names[:5])
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    alike = _alike(database, names[0])
-    hint = f"did you mean {' or '.join(alike)}? " if alike else ""
+    near = alike(database, names[0])
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
     return NotFound(
         f"no file is called {shown}{more}" if len(names) == 1 else f"no files are called {shown}{more}",
         remedy=f"{hint}`bookkeeper file list` shows the names, `bookkeeper file declare` adds files",
     )
 
 
-def _alike(database: Database, name: str) -> list[str]:
+def alike(database: Database, name: str) -> list[str]:
+    """Return the names of files that look like a name that no file has, two at most."""
     base = name.rstrip("/").rpartition("/")[2]
     if base != name and database.one(_EXISTS, {"name": base}):
         return [base]

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from bookkeeper.catalog import Database
 from bookkeeper.errors import NotFound, StorageError
+from bookkeeper.operations import Remote, operation
 from bookkeeper.performance import perf_path_for
 
 CAP: Final = 1 << 20
@@ -49,7 +50,22 @@ def perf_path(database: Database, process_id: int) -> Path:
 
 
 def read(database: Database, process_id: int) -> Log:
-    """Return what the command of a process printed. Raises `NotFound` where nothing was kept."""
+    """Return what the command of a process printed. Raises `NotFound` where nothing was kept.
+
+    With a catalog behind a server: what was kept on this host, else what was kept on the server's.
+    """
+    if isinstance(database, Remote) and not any(path.exists() for path in paths(database, process_id)):
+        return kept(database, process_id)
+    return _read(database, process_id)
+
+
+@operation("read", name="logs.read")
+def kept(database: Database, process_id: int) -> Log:
+    """Return what is kept beside the catalog."""
+    return _read(database, process_id)
+
+
+def _read(database: Database, process_id: int) -> Log:
     texts: list[str | None] = []
     for path in paths(database, process_id):
         try:

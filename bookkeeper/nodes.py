@@ -8,6 +8,7 @@ from typing import Any, Final
 from bookkeeper.catalog import NOW, Database
 from bookkeeper.errors import NotFound, UsageError
 from bookkeeper.ledger import nodes
+from bookkeeper.operations import operation
 
 EXCLUDED: Final = f"""
 SELECT node, since, until, reason, by, times FROM excluded_nodes WHERE until > {NOW} ORDER BY node
@@ -27,6 +28,7 @@ SELECT node, sum(processes) AS processes, sum(running) AS running, sum(committed
 NUMBERS: Final = ("processes", "running", "committed", "failed", "stageout_failures", "wall_time_s", "waste_s")
 
 
+@operation("read")
 def list_all(database: Database) -> list[dict[str, Any]]:
     """Return every node that ran a process or is excluded: its numbers over all requests, and its exclusion.
 
@@ -50,11 +52,13 @@ def _exclusion(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@operation("read")
 def excluded(database: Database) -> list[dict[str, Any]]:
     """Return the nodes that are excluded now: node, since, until (epoch seconds), reason, by, times."""
     return database.rows(EXCLUDED)
 
 
+@operation("operate", here={"by": getpass.getuser}, again=True)
 def exclude(database: Database, node: str, *, reason: str, seconds: float = 3600.0, by: str | None = None) -> float:
     """Give a node nothing for some seconds from now; return until when. Live processes there may still commit."""
     if not node.strip():
@@ -67,6 +71,7 @@ def exclude(database: Database, node: str, *, reason: str, seconds: float = 3600
     return database.run(lambda tx: nodes.exclude(tx, node, seconds, reason.strip(), by=who), durable=True)
 
 
+@operation("operate", here={"by": getpass.getuser})
 def admit(database: Database, node: str, *, by: str | None = None) -> bool:
     """Let a node take files again; tell whether it was excluded. Raises `NotFound` for a node nobody heard of."""
     if database.one(KNOWN, {"node": node}) is None:

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from bookkeeper import datasets
 from bookkeeper.catalog import NOW, Database, Tx, check_name, integrity_errors
+from bookkeeper.database import SEALED
 from bookkeeper.errors import Conflict, NotFound, UsageError
 from bookkeeper.events import record
 from bookkeeper.ledger import parking, requests
 from bookkeeper.ledger.requests import Application, Rules
+from bookkeeper.operations import operation
 from bookkeeper.retries import refusal
 
 EXISTING: Final = """
@@ -42,6 +44,10 @@ NOT_IN_SNAPSHOT: Final = "SELECT 1 FROM snapshot_files WHERE snapshot_id = :snap
 SUMMARY: Final = "SELECT * FROM project_summary WHERE project = :name"
 
 ALL: Final = "SELECT * FROM project_summary ORDER BY started_at, project"
+
+LEFT_TO_DELIVER: Final = """
+SELECT 1 FROM ledger l WHERE l.request_id = :request AND l.state IN ('available', 'held') LIMIT 1
+"""
 
 PARTITIONS: Final = """
 SELECT COALESCE(max(l.partition_number) + 1, 0) AS partitions FROM ledger l
@@ -136,6 +142,7 @@ class RequestStatus:
         return {**asdict(self), "available": self.available, "complete": self.complete}
 
 
+@operation("work", project="name", here={"station": socket.gethostname, "owner": getpass.getuser}, again=True)
 def start(
     database: Database,
     name: str,
@@ -168,6 +175,8 @@ def start(
                 snapshot = datasets.take_snapshot(tx, dataset)
                 project = requests.open_request(tx, name, snapshot.id, rules, who)
             except integrity_errors() as error:
+                if SEALED in str(error):
+                    raise
                 raise Conflict(f"the name {name} is taken by another request ({error})") from error
             record(tx, "project.started", {"dataset": dataset, **asdict(rules)}, project=project)
             return StartedProject(name, True, snapshot.files, 0)
@@ -212,6 +221,7 @@ def _check_same(row: Any, name: str, dataset: str, application: tuple[str, str, 
         raise Conflict(f"project {name} exists, with {was}: partitions cannot change", remedy=remedy)
 
 
+@operation("read")
 def status(database: Database, name: str) -> RequestStatus:
     """Return the numbers of the request that the project belongs to. Raises `NotFound`."""
     row = database.one(WHOLE, {"name": name})
@@ -220,17 +230,20 @@ def status(database: Database, name: str) -> RequestStatus:
     return RequestStatus(**row)
 
 
+@operation("read")
 def partitions(database: Database, request: str) -> int:
     """Return how many partitions a request was given; 0 where it has none."""
     row = database.one(PARTITIONS, {"request": request})
     return 0 if row is None else int(row["partitions"])
 
 
+@operation("read")
 def empty_handed(database: Database, request: str) -> set[int]:
     """Return the live processes of a request that were given nothing yet: they are about to take what is available."""
     return {int(row["id"]) for row in database.rows(EMPTY_HANDED, {"request": request})}
 
 
+@operation("read")
 def summary(database: Database, name: str) -> dict[str, Any]:
     """Return the project's row of the view `project_summary`. Raises `NotFound`."""
     row = database.one(SUMMARY, {"name": name})
@@ -239,11 +252,13 @@ def summary(database: Database, name: str) -> dict[str, Any]:
     return row
 
 
+@operation("read")
 def list_all(database: Database) -> list[dict[str, Any]]:
     """Return the view `project_summary`, oldest first."""
     return database.rows(ALL)
 
 
+@operation("read")
 def processes(database: Database, name: str) -> Iterator[dict[str, Any]]:
     """Return the rows of `process_summary` of every project of the request."""
     yield from database.rows(
@@ -264,21 +279,39 @@ def unknown(database: Database, name: str) -> NotFound:
     return NotFound(f"there is no project {name!r}", remedy=remedy)
 
 
+@operation("operate", project="name", again=True)
 def pause(database: Database, name: str, reason: str) -> None:
     """Stop starts and deliveries of a project; what runs may commit."""
     database.run(lambda tx: requests.pause(tx, requests.find(tx, name), reason), durable=True)
 
 
+@operation("operate", project="name", again=True)
 def resume(database: Database, name: str) -> bool:
     """Let a project that is paused or rests go on, at once; tell whether it did."""
     return database.run(lambda tx: requests.resume(tx, requests.find(tx, name)), durable=True)
 
 
+@operation("operate", project="name")
 def end(database: Database, name: str, *, fence: bool = False) -> int:
     """End a project for ever; return how many live processes were fenced."""
     return database.run(lambda tx: requests.end(tx, requests.find(tx, name), fence_live=fence), durable=True)
 
 
+@operation("work", project="name", again=True)
+def finish(database: Database, name: str) -> bool:
+    """End a project that has nothing left to deliver; tell whether it did. What may still come leaves it open."""
+
+    def move(tx: Tx) -> bool:
+        project = requests.find(tx, name)
+        if tx.run(LEFT_TO_DELIVER, {"request": project.request}).fetchone() is not None:
+            return False
+        requests.end(tx, project)
+        return True
+
+    return database.run(move, durable=True)
+
+
+@operation("operate", project="name")
 def park(database: Database, name: str, files: Sequence[str], reason: str) -> int:
     """Take files out of delivery until a person decides; return how many."""
     if not reason.strip():
@@ -286,6 +319,7 @@ def park(database: Database, name: str, files: Sequence[str], reason: str) -> in
     return database.run(lambda tx: parking.park(tx, requests.find(tx, name), files, reason.strip()), durable=True)
 
 
+@operation("operate", project="name")
 def hold_back(database: Database, name: str, files: Sequence[str], seconds: float, reason: str) -> int:
     """Deliver files not before some seconds from now; return how many of them waited for a process."""
     if not 0 < seconds <= LONGEST_WAIT:
@@ -295,6 +329,7 @@ def hold_back(database: Database, name: str, files: Sequence[str], seconds: floa
     return database.run(lambda tx: parking.hold_back(tx, requests.find(tx, name), files, seconds, reason), durable=True)
 
 
+@operation("operate", project="name")
 def unpark(database: Database, name: str, files: Sequence[str] | None, *, repin: bool = False) -> int:
     """Give parked files (None: all) back to delivery, alone next; return how many."""
     return database.run(lambda tx: parking.unpark(tx, requests.find(tx, name), files, repin=repin), durable=True)

@@ -13,19 +13,23 @@ from bookkeeper import stageout
 from bookkeeper.catalog import Database
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger import outputs
+from bookkeeper.operations import operation
 
 PENDING: Final = """
-SELECT o.id, o.destination, o.temp_url, o.final_url, o.size, o.checksum
+SELECT o.id, o.process_id, o.destination, o.temp_url, o.final_url, o.size, o.checksum
   FROM outputs o JOIN processes p ON p.id = o.process_id
  WHERE o.state = 'committed' AND p.state = 'committed' ORDER BY o.id
 """
 
 PENDING_OF: Final = """
-SELECT o.id, o.destination, o.temp_url, o.final_url, o.size, o.checksum
+SELECT o.id, o.process_id, o.destination, o.temp_url, o.final_url, o.size, o.checksum
   FROM outputs o JOIN processes p ON p.id = o.process_id
  WHERE o.state = 'committed' AND p.state = 'committed'
    AND o.request_id = (SELECT request_id FROM projects WHERE name = :project) ORDER BY o.id
 """
+
+
+PENDING_IN: Final = "SELECT id FROM outputs WHERE process_id = :process AND state = 'committed'"
 
 
 class Attempt(NamedTuple):
@@ -39,34 +43,59 @@ def publish_pending(
     database: Database,
     project: str | None = None,
     on_step: Callable[[str], None] = lambda _: None,
-    *,
-    remote_only: bool = False,
 ) -> list[Attempt]:
     """Publish and record every waiting output, of one project's request or of the whole catalog; return what came of it.
 
-    ``remote_only`` leaves out paths, which may lie on another host and which workers publish by themselves.
-
-    Waits for its turn: one publisher at a time is what makes it safe behind URLs without an atomic rename.
+    Waits for its turn: one publisher at a time is what makes it safe behind URLs without an atomic rename. Where the
+    catalog is behind a server, that publisher is the server, and the others are published from here.
     """
-    query, of = (PENDING, {}) if project is None else (PENDING_OF, {"project": project})
+    if not pending(database, project):
+        return []
+    attempts: list[Attempt] = []
+    with database.sole_publisher() as sole:
+        for row in pending(database, project):
+            if sole or "://" not in row["final_url"]:
+                attempts.append(_publish(database, row, on_step))
+    if not sole:
+        attempts += publish_behind_urls(database, project)
+    return attempts
+
+
+@operation("read")
+def pending(database: Database, project: str | None = None) -> list[dict[str, Any]]:
+    """Return the outputs that count and were not yet seen under their final names."""
+    if project is None:
+        return database.rows(PENDING)
+    return database.rows(PENDING_OF, {"project": project})
+
+
+@operation("work", project="project", slow=True, again=True)
+def publish_behind_urls(database: Database, project: str | None = None) -> list[Attempt]:
+    """Publish what waits in destinations behind URLs that this catalog claimed: one publisher at a time."""
 
     def waiting() -> list[dict[str, Any]]:
-        return [row for row in database.rows(query, of) if not remote_only or "://" in row["final_url"]]
+        return [row for row in pending(database, project) if "://" in stageout.resolve(row["final_url"])]
 
     if not waiting():
         return []
-    attempts: list[Attempt] = []
     with database.sole_publisher():
-        for row in waiting():
-            on_step(f"publish {row['final_url']}")
-            problem = None
-            try:
-                stageout.require_claim(row["destination"], database.id)
-                stageout.publish(
-                    row["temp_url"], row["final_url"], size=row["size"], checksum=row["checksum"], exclusive=True
-                )
-                database.run(partial(outputs.published, output_ids=[row["id"]]))
-            except BookkeeperError as error:
-                problem = str(error)
-            attempts.append(Attempt(row["final_url"], problem))
-    return attempts
+        return [_publish(database, row, lambda _: None) for row in waiting()]
+
+
+@operation("work", process="process", again=True)
+def record_published(database: Database, process: int, output: int) -> None:
+    """Record that an output of a process was seen under its final name."""
+    if not any(row["id"] == output for row in database.rows(PENDING_IN, {"process": process})):
+        return
+    database.run(partial(outputs.published, output_ids=[output]))
+
+
+def _publish(database: Database, row: dict[str, Any], on_step: Callable[[str], None]) -> Attempt:
+    on_step(f"publish {row['final_url']}")
+    try:
+        stageout.require_claim(row["destination"], database.id)
+        stageout.publish(row["temp_url"], row["final_url"], size=row["size"], checksum=row["checksum"], exclusive=True)
+        record_published(database, row["process_id"], row["id"])
+    except BookkeeperError as error:
+        return Attempt(row["final_url"], str(error))
+    return Attempt(row["final_url"], None)

@@ -12,15 +12,26 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from bookkeeper import stageout
 from bookkeeper.catalog import Database
 from bookkeeper.errors import FileChanged, NotAllowed, NotFound, StorageError, UsageError
-from bookkeeper.ledger import SqlLedger
+from bookkeeper.ledger import ledger_of
+from bookkeeper.operations import operation
 from bookkeeper.process import DeliveredFile, Process, publish_all
-from bookkeeper.protocol import EventRecord, Fate, FileMark, Mark, OutputRecord, ProcessKey, StartProcess
+from bookkeeper.protocol import (
+    EventRecord,
+    Fate,
+    FileInfo,
+    FileMark,
+    Mark,
+    OutputRecord,
+    ProcessKey,
+    Started,
+    StartProcess,
+)
 
 VARIABLE: Final = "BOOKKEEPER_PROCESS"
 COPIED: Final = "output.copied"
@@ -51,25 +62,53 @@ def text_of(key: ProcessKey) -> str:
     return f"{key.id}:{key.token}"
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A live process as its last call left it: what it was given, each with the last mark, and what it copied out."""
+
+    started: Started
+    last_seq: int
+    deliveries: tuple[tuple[FileInfo, FileMark | None], ...]
+    copied: tuple[OutputRecord, ...]
+
+
+@operation(None, again=True)
+def recall(database: Database, key: ProcessKey) -> Recalled:
+    """Find a live process again. Raises `Fenced`, `NotFound` (no such id and token), `NotAllowed` (committed)."""
+    ledger = ledger_of(database)
+    if ledger.fate(key) is Fate.COMMITTED:
+        raise NotAllowed(f"process {key.id} is committed: its work is done", remedy="start another process")
+    row = database.one(_PROJECT, {"id": key.id}) or {}
+    # The token is the nonce of its start, and the same nonce again gets the same answer.
+    started = ledger.start_process(StartProcess(row["name"], nonce=key.token))
+    rows = database.rows(_OUTPUTS, {"id": key.id, "kind": COPIED})
+    copied = tuple(OutputRecord(**json.loads(one["body"])) for one in rows)
+    return Recalled(started, row["last_seq"], ledger.deliveries_of(key), copied)
+
+
+@operation(None, again=True)
+def stale(database: Database, key: ProcessKey, file: int) -> str | None:
+    """Tell what became of a file since the snapshot that the process works on; None where it is as it was."""
+    ledger_of(database).fate(key)
+    row = database.one(_STALE, {"id": key.id, "file": file})
+    if row is None:
+        return None
+    return "was retired" if row["state"] != "current" else "changed"
+
+
 class SteppedProcess(Process):
     """A live process as an earlier call left it. Raises `Fenced`, `NotFound` (no such id and token)."""
 
     def __init__(self, database: Database, key: ProcessKey) -> None:
         self._database = database
-        ledger = SqlLedger(database)
-        if ledger.fate(key) is Fate.COMMITTED:
-            raise NotAllowed(f"process {key.id} is committed: its work is done", remedy="start another process")
-        row = database.one(_PROJECT, {"id": key.id}) or {}
-        # The token is the nonce of its start, and the same nonce again gets the same answer.
-        super().__init__(ledger, ledger.start_process(StartProcess(row["name"], nonce=key.token)))
-        self._seq = row["last_seq"]
-        for info, last in ledger.deliveries_of(key):
+        recalled = recall(database, key)
+        super().__init__(ledger_of(database), recalled.started)
+        self._seq = recalled.last_seq
+        for info, last in recalled.deliveries:
             file = self._files[info.id] = DeliveredFile(self, info)
             if last is not None:
                 _recall(file, last)
-        copied = database.rows(_OUTPUTS, {"id": key.id, "kind": COPIED})
-        latest = {record.final_url: record for record in (OutputRecord(**json.loads(one["body"])) for one in copied)}
-        self._outputs = list(latest.values())
+        self._outputs = list({record.final_url: record for record in recalled.copied}.values())
 
     def file_called(self, name: str) -> DeliveredFile:
         """Return the file that was given under this logical name, or that lies at this path or URL."""
@@ -105,9 +144,8 @@ class SteppedProcess(Process):
 
     def _require_pinned(self, file: DeliveredFile) -> None:
         try:
-            stale = self._database.one(_STALE, {"id": self.id, "file": file.id})
-            if stale is not None:
-                what = "was retired" if stale["state"] != "current" else "changed"
+            what = stale(self._database, self.key, file.id)
+            if what is not None:
                 file.unusable(f"{what} since the snapshot", changed=True)
                 raise FileChanged(f"{file.name} {what} since the snapshot")
             file.require_unchanged()
@@ -149,7 +187,7 @@ def commit(database: Database, key: ProcessKey, *, no_output: bool = False) -> t
 
     Raises as `Process.commit`.
     """
-    ledger = SqlLedger(database)
+    ledger = ledger_of(database)
     if ledger.fate(key) is Fate.COMMITTED:
         problems = publish_all(ledger, key, ledger.outputs_of(key))
         if problems:
@@ -162,7 +200,7 @@ def commit(database: Database, key: ProcessKey, *, no_output: bool = False) -> t
 
 def roll_back(database: Database, key: ProcessKey, reason: str, *, step: str | None = None) -> Fate:
     """Give everything back; return what the process is: rolled back, or committed earlier (then its outputs are published)."""
-    ledger = SqlLedger(database)
+    ledger = ledger_of(database)
     fate = ledger.fate(key)
     if fate is Fate.LIVE:
         return SteppedProcess(database, key).roll_back(reason, step=step)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-import tomllib
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import pairwise
@@ -21,13 +20,14 @@ from sqlalchemy.dialects import sqlite
 from sqlmodel import SQLModel
 
 from bookkeeper_schema import states, tables
+from bookkeeper_schema.meanings import column_meanings
 
 DOCS: Final = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
 import protocol  # noqa: E402  (found beside this file)
 
-COLUMNS: Final[dict[str, dict[str, str]]] = tomllib.loads((DOCS / "columns.toml").read_text(encoding="utf-8"))
+COLUMNS: Final = column_meanings()
 TYPES: Final = {"BIGINT": "integer", "INTEGER": "integer", "FLOAT": "real", "VARCHAR": "text", "BOOLEAN": "0 or 1"}
 
 BY: Final[dict[str, dict[tuple[str, str], str]]] = {

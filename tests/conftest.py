@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from bookkeeper.catalog import create
+from services.reach import Reach, served
 from toys import make_zmumu
 
 # Under CI everything must run. These are the only beginnings of a reason that excuse a skip there:
@@ -25,6 +29,30 @@ def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalog or process named in the developer's shell never leaks into a test."""
     for name in [name for name in os.environ if name.startswith("BOOKKEEPER_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_files_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own token is not found, and nothing is left in the developer's home."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+
+
+@pytest.fixture(params=["on this host", "behind a server"])
+def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reach]:
+    """Let commands reach a catalog, in both ways: ``reach(path)`` makes it where there is none; return its address."""
+    with contextlib.ExitStack() as stack:
+
+        def made(path: Path) -> str:
+            database = stack.enter_context(contextlib.closing(create(f"sqlite:///{path}")))
+            if request.param == "behind a server":
+                url = stack.enter_context(served(database))
+            else:
+                url = database.url
+            monkeypatch.setenv("BOOKKEEPER_CATALOG", url)
+            return url
+
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,13 @@ class World:
         self.ledger = self.services.enter_context(http_ledger(self.database))
         return self
 
+    def offline(self) -> World:
+        """Speak through tickets and journals from now on."""
+        from services.journals import IngestedLedger
+
+        self.ledger = self.services.enter_context(IngestedLedger(self.catalog))
+        return self
+
     @classmethod
     def create(cls, path: Path, files: int = 4, *, backend: str = "sqlite", **rules: Any) -> World:
         """Make a catalog of so many files, and the project ``p`` over them."""
@@ -302,6 +309,7 @@ BACKENDS: dict[str, Callable[[type[World], Path], World]] = {
     "postgresql": lambda world, _: world(new_postgres_catalog()),
     "http-sqlite": lambda world, path: world(new_catalog(path)).served(),
     "http-postgresql": lambda world, _: world(new_postgres_catalog()).served(),
+    "journal": lambda world, path: world(new_catalog(path)).offline(),
 }
 """What the contract suite runs over: an implementation of the protocol over a database."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import bookkeeper
 from bookkeeper.worker import Job, Outcome, OutputSpec, work
+from services.reach import Reach, local
 
 COPY_FIRST = ("cp", "{inputs}", "{output}")
 """With one file a process: the output is a copy of the input."""
@@ -59,10 +60,10 @@ def alive(pid: int) -> bool:
 class Bench:
     """A catalog in ``folder`` with a project ``p`` over ROOT files of 500 events each; outputs go to ``out/``."""
 
-    def __init__(self, folder: Path, data: Path, **rules: Any) -> None:
+    def __init__(self, folder: Path, data: Path, reach: Reach = local, **rules: Any) -> None:
         self.folder = folder
         self.out = folder / "out"
-        self.catalog = bookkeeper.create_catalog(f"sqlite:///{folder}/catalog.db")
+        self.catalog = bookkeeper.open_catalog(reach(folder / "catalog.db"))
         self.catalog.declare_files(bookkeeper.scan([data]))
         self.catalog.define_dataset("all", where="name like '%'")
         self.project = self.catalog.start_project("p", "all", **rules)

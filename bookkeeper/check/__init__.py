@@ -7,11 +7,13 @@ only unfinished, or not known to the catalog, is a *note*.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from bookkeeper.catalog import Database
 from bookkeeper.check import soundness, storage
 from bookkeeper.check.finding import Finding, Progress, silent
 from bookkeeper.check.repair import repair
+from bookkeeper.operations import Remote, operation
 
 __all__ = ["Finding", "Progress", "check", "repair"]
 
@@ -27,10 +29,28 @@ def check(
     """Return what is wrong with a catalog (violations first) and what is worth a note; an empty list when all is well.
 
     ``storage=False`` looks at the catalog alone. ``checksum=True`` reads every published output whole. ``full=True``
-    also compares every index of the database with its table. ``on_progress(what, done, total)`` is called on the way.
+    also compares every index of the database with its table. Through a server, the catalog alone is looked at. ``on_progress(what, done, total)`` is called on the way.
     """
+    if isinstance(database, Remote):
+        return [*proved(database, full=full), *(_ELSEWHERE if storage else ())]
     found = list(_findings(database, with_storage=storage, checksum=checksum, full=full, on_progress=on_progress))
     return sorted(found, key=lambda finding: finding.severity != "violation")
+
+
+@operation("operate", slow=True, again=True)
+def proved(database: Database, *, full: bool = False) -> list[Finding]:
+    """Return what is wrong with a catalog, without a look at destinations."""
+    return check(database, storage=False, full=full)
+
+
+_ELSEWHERE: Final = (
+    Finding(
+        "note",
+        "destinations-not-looked-at",
+        "what lies in the destinations was not compared with the catalog: that is done on the host of the catalog",
+        "there, `bookkeeper check`",
+    ),
+)
 
 
 def _findings(

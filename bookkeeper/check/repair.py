@@ -17,6 +17,7 @@ from bookkeeper.check.temporaries import Claim, claim_on
 from bookkeeper.database import Auditor
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger.restore import put_to_use
+from bookkeeper.operations import Remote
 from bookkeeper.publishing import publish_pending
 
 REVOKING: Final = """
@@ -58,6 +59,9 @@ def _take_back(database: Database, on_step: Step) -> Iterator[str]:
 
 
 def _collect(database: Database, older_than: float | None, on_step: Step) -> Iterator[str]:
+    if isinstance(database, Remote):
+        yield "not cleaned up: orphaned uploads are deleted by `bookkeeper check --repair` on the host of the catalog"
+        return
     for row in database.rows(DESTINATIONS):
         destination = row["url"]
         try:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from bookkeeper.catalog import Database
 from bookkeeper.estimates.limits import Limit, limit_of
 from bookkeeper.estimates.sizing import MEMORY, WALL, Killed, Size, size
+from bookkeeper.operations import operation
 
 COMMITTED: Final = 200
 """The newest committed processes that are looked at."""
@@ -76,6 +77,7 @@ class Ask:
         return {name: one.evidence for name, one in asked.items() if one.ask is not None}
 
 
+@operation("read")
 def ask_for(
     database: Database, project: str, *, memory_mb: float | None = None, max_memory_mb: float | None = None
 ) -> Ask:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bookkeeper.catalog import Database
 from bookkeeper.estimates.asking import Ask, ask_for
 from bookkeeper.estimates.sizing import over, percentile
+from bookkeeper.operations import operation
 
 RULES: Final = """
 SELECT r.name AS request, r.files_per_process, r.partition_by
@@ -104,6 +105,7 @@ class Ran:
     read_bytes: int | None = None
 
 
+@operation("read")
 def forecast(
     database: Database,
     project: str,

@@ -11,10 +11,12 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bookkeeper.catalog import NOW, Database, Tx
+from bookkeeper.operations import operation
+from bookkeeper.plugins import log
 
 CREATE: Final = """
 INSERT INTO cursors (name, event_id, attempts)
@@ -65,31 +67,78 @@ def new_owner() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
+@operation("work", name="cursors.create", again=True)
 def create(database: Database, names: Sequence[str], *, beginning: bool = False) -> None:
     """Make the cursors that are not there yet: at the end of the log, or at its ``beginning``."""
     if any(look(database, name) is None for name in names):
-        with database.transaction() as tx:
-            tx.many(CREATE, [{"name": name, "beginning": beginning} for name in names])
+        rows = [{"name": name, "beginning": beginning} for name in names]
+        database.run(lambda tx: tx.many(CREATE, rows))
 
 
+@operation("read", name="cursors.look")
 def look(database: Database, name: str) -> dict[str, Any] | None:
     """Return a cursor; ``seconds`` are those until its claim or its waiting ends."""
     return database.one(ONE, {"name": name})
 
 
+@operation("work", name="cursors.forward", again=True)
 def forward(database: Database, name: str, event: int) -> None:
     """Move a cursor that nobody claims over events that its plug-in does not want."""
-    with database.transaction() as tx:
-        tx.run(FORWARD, {"name": name, "event": event})
+    database.run(lambda tx: tx.run(FORWARD, {"name": name, "event": event}).rowcount)
+
+
+@operation("work", name="cursors.take", again=True)
+def take(database: Database, name: str, me: str, seconds: float, gone: str | None = None) -> tuple[int, int] | None:
+    """Claim a cursor for so long, also from one that is ``gone``; return its event and attempts, None where it is taken."""
+    asked = {"name": name, "me": me, "seconds": seconds, "gone": gone}
+    row = database.run(lambda tx: tx.run(CLAIM, asked).fetchone())
+    return None if row is None else (row[0], row[1])
+
+
+@operation("work", name="cursors.move", again=True)
+def move(database: Database, name: str, me: str, seconds: float, event: int, attempts: int) -> bool:
+    """Write down how far a claimed cursor is, and claim it anew; tell whether it was still ours."""
+    values = {"name": name, "me": me, "seconds": seconds, "event": event, "attempts": attempts}
+    return database.run(lambda tx: tx.run(MOVE, values).rowcount) == 1
+
+
+@operation("work", name="cursors.release", again=True)
+def release(database: Database, name: str, me: str, event: int, attempts: int) -> None:
+    """Let go of a claimed cursor."""
+    values = {"name": name, "me": me, "event": event, "attempts": attempts}
+    database.run(lambda tx: tx.run(RELEASE, values).rowcount)
+
+
+@operation("work", name="cursors.put_off")
+def put_off(
+    database: Database,
+    name: str,
+    me: str,
+    seconds: float,
+    event: int,
+    attempts: int,
+    *,
+    failed: Mapping[str, Any],
+    project: str | None,
+) -> bool:
+    """Record an attempt that failed, and let the cursor wait for the next; tell whether it was still ours."""
+    values = {"name": name, "me": me, "seconds": seconds, "event": event, "attempts": attempts}
+
+    def change(tx: Tx) -> bool:
+        if tx.run(BACK_OFF, values).rowcount != 1:
+            return False
+        log.append(tx, log.FAILED, failed, project=project)
+        return True
+
+    return database.run(change)
 
 
 def claim(database: Database, name: str, me: str, seconds: float) -> Claim | None:
     """Claim a cursor for so long; None where another has it, or it waits for its next attempt."""
     found = look(database, name)
     gone = found["claimed_by"] if found and _is_gone(found["claimed_by"]) else None
-    with database.transaction() as tx:
-        row = tx.run(CLAIM, {"name": name, "me": me, "seconds": seconds, "gone": gone}).fetchone()
-    return None if row is None else Claim(database, name, me, seconds, event=row[0], attempts=row[1])
+    taken = take(database, name, me, seconds, gone)
+    return None if taken is None else Claim(database, name, me, seconds, event=taken[0], attempts=taken[1])
 
 
 class Claim:
@@ -98,7 +147,7 @@ class Claim:
     def __init__(self, database: Database, name: str, me: str, seconds: float, *, event: int, attempts: int) -> None:
         self.event, self.attempts = event, attempts
         self._database, self._seconds = database, seconds
-        self._key = {"name": name, "me": me}
+        self._name, self._me = name, me
         self._saved = time.monotonic()
 
     def told(self, event: int) -> None:
@@ -109,23 +158,24 @@ class Claim:
 
     def renew(self) -> None:
         """Write down how far it is, and claim it anew. Raises `Lost`."""
-        with self._database.transaction() as tx:
-            self._mine(tx, MOVE, event=self.event, attempts=self.attempts, seconds=self._seconds)
+        if not move(self._database, self._name, self._me, self._seconds, self.event, self.attempts):
+            raise Lost
         self._saved = time.monotonic()
 
-    def failed(self, tx: Tx, event: int, attempts: int, seconds: float) -> None:
-        """Let it wait before the next attempt; ``event`` is the last that it need not be told. Raises `Lost`."""
+    def failed(
+        self, event: int, attempts: int, seconds: float, problem: Mapping[str, Any], *, project: str | None
+    ) -> None:
+        """Record an attempt that failed, and let it wait before the next; ``event`` is the last that it need not be told.
+
+        Raises `Lost`.
+        """
         self.event, self.attempts = event, attempts
-        self._mine(tx, BACK_OFF, event=event, attempts=attempts, seconds=seconds)
+        if not put_off(self._database, self._name, self._me, seconds, event, attempts, failed=problem, project=project):
+            raise Lost
 
     def release(self) -> None:
         """Let go of it. What another did meanwhile stays as it is."""
-        with self._database.transaction() as tx:
-            tx.run(RELEASE, {**self._key, "event": self.event, "attempts": self.attempts})
-
-    def _mine(self, tx: Tx, statement: str, **values: Any) -> None:
-        if tx.run(statement, {**self._key, **values}).rowcount != 1:
-            raise Lost
+        release(self._database, self._name, self._me, self.event, self.attempts)
 
 
 def _is_gone(owner: str | None) -> bool:

@@ -34,6 +34,8 @@ def subscribers(plugins: Plugins, notify: Sequence[Notify] = (), request: str | 
 
 def subscribe(database: Database, subscribers: Sequence[Subscriber], *, beginning: bool = False) -> None:
     """Let subscribers that are new be told everything from now on, or from the ``beginning`` of the log."""
+    if not subscribers:
+        return
     cursors.create(database, [one.name for one in subscribers], beginning=beginning)
 
 

@@ -192,9 +192,9 @@ class Lane:
         given_up = attempt >= self._patience.attempts
         pause = 0.0 if given_up else self._patience.back_off[attempt - 1]
         body = {"plugin": self.name, "event": first.id, "kind": first.kind, "problem": problem}
-        with self._database.transaction() as tx:
-            claim.failed(tx, *((last.id, 0) if given_up else (claim.event, attempt)), pause)
-            log.append(tx, log.FAILED, body | {"attempt": attempt, "given_up": given_up}, project=first.project)
+        event, attempts = (last.id, 0) if given_up else (claim.event, attempt)
+        body |= {"attempt": attempt, "given_up": given_up}
+        claim.failed(event, attempts, pause, body, project=first.project)
         if given_up:
             self._jump(last.id)
         return pause

@@ -1,6 +1,7 @@
 """Read the log of events, in the order of their numbers.
 
-Writers of SQLite come one after the other, so that an event never appears behind one that was read already.
+Writers of SQLite come one after the other, so that an event never appears behind one that was read already. Those of
+PostgreSQL do not: an event is read when no transaction is open any more that may have a lower number.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from bookkeeper import events
 from bookkeeper.catalog import Database, Tx
+from bookkeeper.operations import operation
 from bookkeeper.plugins.values import Decision, Event, Failure
 
 CLASSIFIED: Final = "failure.classified"
@@ -29,7 +31,9 @@ SELECT e.id, e.at, e.kind, j.name AS project, r.name AS request, e.process_id, f
   LEFT JOIN projects j ON j.id = COALESCE(e.project_id, p.project_id)
   LEFT JOIN requests r ON r.id = j.request_id
   LEFT JOIN files f ON f.id = e.file_id
- WHERE e.id > :after ORDER BY e.id LIMIT :limit
+ WHERE e.id > :after
+--pg AND (bookkeeper_settled(e.xmin) OR e.id < (SELECT max(id) FROM events) - 10000000)
+ ORDER BY e.id LIMIT :limit
 """
 
 LAST_FAILURE: Final = """
@@ -46,12 +50,14 @@ SELECT f.name FROM deliveries d JOIN files f ON f.id = d.file_id WHERE d.process
 """
 
 
+@operation("read", name="log.newest")
 def newest(database: Database) -> int:
     """Return the number of the newest event, 0 where there is none: one look at an index."""
     row = database.one(NEWEST)
     return 0 if row is None else row["id"] or 0
 
 
+@operation("read", name="log.read")
 def read(database: Database, after: int, limit: int) -> list[Event]:
     """Return the next events, at most ``limit``."""
     rows = database.rows(AFTER, {"after": after, "limit": limit})
@@ -64,6 +70,7 @@ def append(tx: Tx, kind: str, body: Mapping[str, Any], *, project: str | None, p
     events.record(tx, kind, body, project=row[0] if row else None, process=process)
 
 
+@operation("read", name="log.failure")
 def failure(database: Database, event: Event) -> Failure | None:
     """Return the failure that an event tells of: its own, or the last of its process before it; None where there is none."""
     if event.process_id is None:

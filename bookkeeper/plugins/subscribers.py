@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final, Protocol
 
 from bookkeeper import projects
 from bookkeeper.catalog import Database
 from bookkeeper.errors import NotAllowed, UsageError
+from bookkeeper.operations import operation
 from bookkeeper.plugins import log
 from bookkeeper.plugins.loading import CATALOGUES, Plugin, Plugins
 from bookkeeper.plugins.values import Amendment, Event, Failure, HoldBack, Park, Pause
@@ -100,13 +102,7 @@ class Listener:
             return []
         explanation, by = _explanation(answer), f"plugin:{self.plugin.name}"
 
-        def effect(database: Database) -> None:
-            from bookkeeper import retries
-
-            with database.transaction() as tx:
-                retries.reclassified(tx, failure.process_id, explanation, by=by)
-
-        return [effect]
+        return [lambda database: reclassified(database, failure.process_id, asdict(explanation), by=by)]
 
     def _amend(self, event: Event, failure: Failure | None, answer: Any) -> list[Effect]:
         if answer is None:
@@ -137,6 +133,21 @@ def own_failure(name: str, event: Event) -> bool:
     Otherwise two plug-ins that fail would tell each other of it for ever.
     """
     return event.kind == log.FAILED and (event.body.get("plugin") == name or event.body.get("kind") == log.FAILED)
+
+
+@operation("operate", process="process")
+def reclassified(database: Database, process: int, explanation: Mapping[str, Any], *, by: str) -> None:
+    """Record how a plug-in explains the failure of a process."""
+    from bookkeeper import retries
+
+    explained = _explanation(explanation)
+    database.run(lambda tx: retries.reclassified(tx, process, explained, by=by))
+
+
+@operation("work", project="project")
+def amended(database: Database, body: Mapping[str, Any], *, project: str, process: int | None) -> None:
+    """Record what a plug-in decided."""
+    database.run(lambda tx: log.append(tx, AMENDED, body, project=project, process=process))
 
 
 def amend(database: Database, event: Event, failure: Failure | None, amendment: Amendment, *, by: str) -> None:
@@ -171,8 +182,7 @@ def amend(database: Database, event: Event, failure: Failure | None, amendment: 
         "files": files,
         "problem": problem,
     }
-    with database.transaction() as tx:
-        log.append(tx, AMENDED, body, project=project, process=event.process_id)
+    amended(database, body, project=project, process=event.process_id)
 
 
 def _explanation(answer: Any) -> Any:

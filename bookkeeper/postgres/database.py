@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -28,6 +29,7 @@ PATIENCE: Final = 30.0
 
 LONGEST_PAUSE: Final = 2.0
 
+LIMIT_TIME: Final = "SELECT set_config('statement_timeout', %s, true)"
 READING: Final = ("select", "with", "values", "table", "explain")
 """What a query begins with."""
 
@@ -94,22 +96,33 @@ class PostgresDatabase(Database):
         names, found = self.table(query, parameters)
         return [dict(zip(names, row, strict=True)) for row in found]
 
-    def table(self, query: str, parameters: Parameters = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    def table(
+        self, query: str, parameters: Parameters = (), *, most: int | None = None, seconds: float | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """See `Database.table`: one statement, in a transaction of its own that reads only and is undone."""
         word = query.lstrip(" \t\r\n(").partition(" ")[0].split("\n")[0].lower()
         if word not in READING and not query.lstrip().startswith("--"):
             raise QueryError(
                 "this statement would change the catalog, or reads what it may not", remedy="only SELECT is answered"
             )
-        return _patiently(lambda: self._ask(query, parameters), self.name)
+        return _patiently(lambda: self._ask(query, parameters, most, seconds), self.name)
 
-    def _ask(self, query: str, parameters: Parameters) -> tuple[list[str], list[tuple[Any, ...]]]:
+    def _ask(
+        self, query: str, parameters: Parameters, most: int | None, seconds: float | None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
         connection = self._connected(self._pool.reader)
         try:
             connection.execute("BEGIN READ ONLY")
             try:
-                cursor = connection.execute(translated(query, bound=bool(parameters)), parameters or None)
-                return [column.name for column in cursor.description or ()], cursor.fetchall()
+                text = translated(query, bound=bool(parameters))
+                if seconds is not None:
+                    connection.execute(LIMIT_TIME, (f"{seconds * 1000:.0f}",))
+                cursor = connection.cursor()
+                if most is None:
+                    rows = cursor.execute(text, parameters or None).fetchall()
+                else:  # one by one, so that no answer is held whole
+                    rows = list(islice(cursor.stream(text, parameters or None), most))
+                return [column.name for column in cursor.description or ()], rows
             finally:
                 if not connection.closed:
                     connection.execute("ROLLBACK")

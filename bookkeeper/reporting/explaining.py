@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper import projects, retries
 from bookkeeper.catalog import Database
+from bookkeeper.operations import operation
 from bookkeeper.reporting.chosen import PLACES, slots
 
 if TYPE_CHECKING:
@@ -42,11 +43,22 @@ def reclassify(
     Returns ``looked_at``, ``changed``, ``kept`` (those of plug-ins), and ``changes``: a list of ``from_category``,
     ``from_rule``, ``to_category``, ``to_rule``, ``processes``, ``example``, commonest first. Raises `NotFound`.
     """
+    return explained_anew(database, names, rules=None if rules is None else rules.as_list(), dry_run=dry_run)
+
+
+@operation("operate", slow=True, again=True)
+def explained_anew(
+    database: Database, names: Sequence[str], *, rules: Sequence[Mapping[str, Any]] | None, dry_run: bool
+) -> dict[str, Any]:
+    """Do what `reclassify` does; ``rules`` are those of `Rules.as_list`."""
+    from bookkeeper.failures import Rules
+
+    given = None if rules is None else Rules.from_list(rules)
     looked_at = kept = 0
     counts: Counter[tuple[str, str, str, str]] = Counter()
     examples: dict[tuple[str, str, str, str], int] = {}
     for request in _requests(database, names):
-        using = rules if rules is not None else _own_rules(request["policy"])
+        using = given if given is not None else _own_rules(request["policy"])
         for rows in _stored(database, request["id"]):
             looked_at += len(rows)
             kept += sum(_by_plugin(row) for row in rows)

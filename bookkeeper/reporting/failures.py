@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bookkeeper import projects
 from bookkeeper.catalog import Database
+from bookkeeper.operations import operation
 from bookkeeper.reporting import decisions, suspects
 from bookkeeper.reporting.chosen import PLACES, slots
 
@@ -61,6 +62,7 @@ class Cell:
     ids: list[int]
 
 
+@operation("read", slow=True)
 def failures_of(
     database: Database,
     project: str,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bookkeeper.catalog import Database
 from bookkeeper.errors import NotFound
+from bookkeeper.operations import operation
 
 FILES_SHOWN: Final = 10
 
@@ -29,6 +30,7 @@ SELECT f.name AS file, d.state, d.charged, d.reason, l.state AS now
 """
 
 
+@operation("read")
 def failure_of(database: Database, process: int) -> dict[str, Any]:
     """Return all that is known of the failure of a process.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, Final
 
 from bookkeeper.catalog import Database
+from bookkeeper.operations import operation
 
 LOOKED_AT: Final = 100
 
@@ -18,6 +19,7 @@ SELECT e.process_id, COALESCE(e.body ->> 'category', 'unknown') AS category FROM
 """
 
 
+@operation("read")
 def top_category(database: Database, request: str) -> dict[str, Any] | None:
     """Return the commonest category of the newest failures of a request: ``category``, ``processes``, ``of``.
 

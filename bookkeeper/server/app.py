@@ -38,15 +38,18 @@ log: Final = logging.getLogger("bookkeeper.server")
 class Settings:
     """How much a server takes, and how often it looks after itself.
 
-    ``body`` in bytes; ``rate`` in calls a second of one caller, ``burst`` at once; ``tick`` in seconds.
+    ``body`` and ``upload`` in bytes; ``rate`` in calls a second of one caller, ``burst`` at once; ``tick`` in seconds.
     """
 
     body: int = limits.BODY
+    upload: int = limits.UPLOAD
     rate: float = limits.RATE
     burst: float = limits.BURST
     most_waiting: int = MOST_WAITING
     most_at_once: int = MOST_AT_ONCE
     tick: float = 5.0
+    logs: bool = True
+    """Whether the pages show the ends of the logs that lie on the server's host."""
 
 
 class Application:
@@ -109,9 +112,10 @@ class Application:
         )
         try:
             self.rates.take((scope.get("client") or ("",))[0])
-            if declared > self.settings.body:
-                raise limits.too_large(self.settings.body)
-            await self.api(scope, _limited(receive, self.settings.body), sending)
+            most = self.settings.upload if scope["path"] in limits.UPLOADS else self.settings.body
+            if declared > most:
+                raise limits.too_large(most)
+            await self.api(scope, _limited(receive, most), sending)
         except BookkeeperError as error:
             self.metrics.refused(error)
             status = await failure(send, error)
@@ -195,7 +199,7 @@ def _translate_errors(app: Application, api: FastAPI) -> None:
     from bookkeeper.errors import CatalogError, NotFound, UsageError
 
     def spelled(error: BookkeeperError, status: int) -> Response:
-        headers = {name.decode(): value.decode() for name, value in headers_of(status)}
+        headers = {name.decode(): value.decode() for name, value in headers_of(status, error)}
         return Response(wire.encode_error(error), status, headers, "application/json")
 
     async def ours(_: Request, error: Exception) -> Response:

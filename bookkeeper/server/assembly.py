@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from bookkeeper.errors import NotAllowed, UsageError
+from bookkeeper.errors import NotAllowed
+from bookkeeper.operations import refuse
 from bookkeeper.server.app import MakeRouter, Settings
 from bookkeeper.server.guarding import Guard
 from bookkeeper.server.running import Parts, Place, serve_one
@@ -30,8 +30,7 @@ def serve(
     Raises `UsageError`, and `NotAllowed` where the server would be open to other hosts, or several processes would
     write to SQLite.
     """
-    if not hasattr(database, "run"):
-        raise UsageError("a server serves a catalog, not another server", remedy="name the database with --catalog")
+    refuse(database, "a catalog is not served", remedy="serve it on its own host, and name the database with --catalog")
     if workers > 1:
         from bookkeeper.server.several import serve_several
 
@@ -47,24 +46,23 @@ def serve(
 
 def parts_of(database: Database, *, open_to_all: bool, settings: Settings | None = None) -> Parts:
     """Return what a server of this catalog is put together from."""
+    from bookkeeper.server import operations
+
     return Parts(
         guard=None if open_to_all else _guard(database),
-        operations=_router("bookkeeper.server.operations"),
-        pages=_router("bookkeeper.server.pages"),
+        operations=operations.router,
+        pages=_pages(settings or Settings()),
         settings=settings or Settings(),
     )
 
 
 def _guard(database: Database) -> Guard:
-    if importlib.util.find_spec("bookkeeper.access") is None:
-        raise NotAllowed("this version knows no tokens", remedy="serve this host only: --open")
-    access: Any = import_module("bookkeeper.access")
-    guard: Guard = access.gate(database)
-    return guard
+    from bookkeeper.access import gate
+
+    return gate(database)
 
 
-def _router(module: str) -> MakeRouter | None:
-    if importlib.util.find_spec(module) is None:
-        return None
-    found: MakeRouter = import_module(module).router
-    return found
+def _pages(settings: Settings) -> MakeRouter:
+    from bookkeeper.server import pages
+
+    return partial(pages.router, logs=settings.logs)

@@ -103,9 +103,11 @@ class GroupCommit(Database):
         """See `Database.sole_publisher`."""
         return self._database.sole_publisher()
 
-    def table(self, query: str, parameters: Parameters = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    def table(
+        self, query: str, parameters: Parameters = (), *, most: int | None = None, seconds: float | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """See `Database.table`."""
-        return self._database.table(query, parameters)
+        return self._database.table(query, parameters, most=most, seconds=seconds)
 
     def rows(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """See `Database.rows`."""

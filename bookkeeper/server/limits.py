@@ -10,6 +10,12 @@ from bookkeeper.errors import BookkeeperError, CatalogBusy
 BODY: Final = 64 << 20
 """Bytes of one message: a manifest of half a million files."""
 
+UPLOAD: Final = 16 << 30
+"""Bytes of a list that is sent as a stream, and put on disk."""
+
+UPLOADS: Final = frozenset({"/v1/call/files.declare"})
+"""Where such lists are taken, after it was asked who sends them."""
+
 RATE: Final = 1000.0
 """Calls a second that one caller may make on average."""
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import bookkeeper
 from bookkeeper import wire
-from bookkeeper.errors import BookkeeperError
+from bookkeeper.errors import AccessDenied, BookkeeperError
 from bookkeeper.server.statuses import status_of
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -29,16 +29,18 @@ async def reply(send: Any, status: int, body: bytes, headers: Headers = ()) -> N
 async def failure(send: Any, error: BookkeeperError, *, status: int | None = None, headers: Headers = ()) -> int:
     """Send an error; return its status."""
     status = status_of(error) if status is None else status
-    await reply(send, status, wire.encode_error(error), [*headers, *headers_of(status)])
+    await reply(send, status, wire.encode_error(error), [*headers, *headers_of(status, error)])
     return status
 
 
-def headers_of(status: int) -> Headers:
+def headers_of(status: int, error: BookkeeperError) -> Headers:
     """Return the headers that a status asks for."""
     if status in (429, 503):
         return (retry_after(1),)
-    if status == 401:
-        return ((b"www-authenticate", b"Bearer"),)
+    if isinstance(error, AccessDenied):
+        from bookkeeper.access import challenge
+
+        return ((b"www-authenticate", challenge(error).encode()), (b"cache-control", b"no-store"))
     if status == 413:
         return ((b"connection", b"close"),)
     return ()

@@ -15,6 +15,7 @@ STATUSES: Final[dict[type[errors.BookkeeperError], int]] = {
     errors.Conflict: 409,
     errors.NotAllowed: 409,
     errors.CatalogBusy: 503,
+    errors.ServerRestarted: 409,
     errors.Fenced: 410,
     errors.RolledBack: 409,
     errors.Paused: 423,

@@ -61,12 +61,12 @@ class Ticker:
                 log.exception("tick failed")
 
     def _publish(self) -> None:
-        from bookkeeper.publishing import publish_pending
+        from bookkeeper.publishing import publish_behind_urls
 
         self._rest -= self._seconds
         if self._rest > 0:
             return
-        failed = [one for one in publish_pending(self._database, remote_only=True) if one.problem]
+        failed = [one for one in publish_behind_urls(self._database) if one.problem]
         self._pause = min(LONGEST, max(self._seconds, self._pause * 2)) if failed else 0.0
         self._rest = self._pause
         for one in failed:

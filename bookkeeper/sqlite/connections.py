@@ -15,12 +15,22 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, CatalogMissing, Fenced, UsageError
+from bookkeeper.database import SEALED, THE_NEW_ONE
+from bookkeeper.errors import (
+    BookkeeperError,
+    CatalogBusy,
+    CatalogError,
+    CatalogMissing,
+    Fenced,
+    NotAllowed,
+    UsageError,
+)
 
 BUSY_SECONDS: Final = 60.0
 _HIDDEN_COLUMNS: Final = {("processes", "token")}
@@ -61,6 +71,8 @@ def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
         return CatalogError(f"{path} cannot be opened ({error})", remedy="check the path and its permissions")
     if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return CatalogError(f"{path} is no sound SQLite database ({error})", remedy="restore the backup")
+    if str(error).startswith(SEALED):
+        return NotAllowed(f"{path}: {error}", remedy=THE_NEW_ONE)
     if code == sqlite3.SQLITE_CONSTRAINT:
         return UsageError(f"{path} refuses this ({error}); nothing was changed")
     if code == sqlite3.SQLITE_IOERR:
@@ -281,6 +293,20 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+@contextlib.contextmanager
+def limited(connection: sqlite3.Connection, seconds: float | None) -> Iterator[sqlite3.Connection]:
+    """Let what a connection does within a block end after so many seconds: it is interrupted then."""
+    if seconds is None:
+        yield connection
+        return
+    deadline = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        yield connection
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def use_wal(path: Path) -> None:

@@ -46,11 +46,15 @@ class SqliteDatabase(Database):
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise self._query_error(error) from error
 
-    def table(self, query: str, parameters: Parameters = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    def table(
+        self, query: str, parameters: Parameters = (), *, most: int | None = None, seconds: float | None = None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """See `Database.table`."""
         try:
-            cursor = self._pool.reader().execute(query, parameters)
-            return [column[0] for column in cursor.description or ()], [tuple(row) for row in cursor]
+            with connections.limited(self._pool.reader(), seconds) as reader:
+                cursor = reader.execute(query, parameters)
+                rows = cursor.fetchall() if most is None else cursor.fetchmany(most)
+                return [column[0] for column in cursor.description or ()], [tuple(row) for row in rows]
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise self._query_error(error) from error
 
@@ -79,6 +83,8 @@ class SqliteDatabase(Database):
             return QueryError(
                 "this statement would change the catalog, or reads what it may not", remedy="only SELECT is answered"
             )
+        if code == sqlite3.SQLITE_INTERRUPT:
+            return QueryError("the query took too long", remedy="ask for less, or ask on the host of the catalog")
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning) or code in {
             sqlite3.SQLITE_ERROR,
             sqlite3.SQLITE_RANGE,

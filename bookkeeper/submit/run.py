@@ -14,6 +14,7 @@ from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
 from bookkeeper.estimates import Asks
 from bookkeeper.executors import Executor, JobStatus
 from bookkeeper.ledger.door import bury, forgive, sweep
+from bookkeeper.operations import Remote
 from bookkeeper.plugins import Dispatcher
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
@@ -136,7 +137,7 @@ class _Run:
             status = self._look("stopping")
         elif status.open_project is not None and status.open_state == "open":
             self._complain()
-            projects.end(self._database, status.open_project)
+            projects.finish(self._database, status.open_project)
         self._publish()
         status = self._look("done")
         return Submitted(name, status, interrupted, tuple(self._reasons))
@@ -145,9 +146,10 @@ class _Run:
         """Keep workers going; return the numbers when there is nothing to start any more and none of ours runs."""
         while True:
             self._reap()
-            if slept := self._slept():
-                forgive(self._database, f"this host slept for {slept:.0f} s")
-            sweep(self._database)
+            if not isinstance(self._database, Remote):  # a server looks after that itself, by its own clock
+                if slept := self._slept():
+                    forgive(self._database, f"this host slept for {slept:.0f} s")
+                sweep(self._database)
             status = self._look("running")
             if self._stop.is_set():
                 return status

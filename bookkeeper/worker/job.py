@@ -76,6 +76,7 @@ class Job:
 
 
 COMMITTED: Final = "committed"
+RECORDED: Final = "recorded"
 ROLLED_BACK: Final = "rolled_back"
 NOTHING: Final = "nothing"
 FENCED: Final = "fenced"
@@ -84,6 +85,7 @@ EXCLUDED: Final = "excluded"
 
 _EXIT_CODES: Final = {
     COMMITTED: 0,
+    RECORDED: 0,
     ROLLED_BACK: RolledBack.exit_code,
     NOTHING: NothingToDo.exit_code,
     FENCED: Fenced.exit_code,
@@ -96,7 +98,7 @@ _EXIT_CODES: Final = {
 class Outcome:
     """What became of a process.
 
-    ``fate`` is committed, rolled_back, nothing (no file was left), fenced (rolled back from outside), paused or excluded
+    ``fate`` is committed, recorded (in a journal, which is to be ingested), rolled_back, nothing (no file was left), fenced (rolled back from outside), paused or excluded
     (its node is given nothing for a while).
     ``files`` were given to it, ``consumed`` of them count, with ``entries`` in all where these are known. ``outputs``
     are final addresses. ``code`` is the payload's exit code, negative the signal that ended it, None if it never ran.
@@ -115,7 +117,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """The exit code: 0 committed, 7 fenced, 11 paused, 12 nothing to do, 13 rolled back, 15 node excluded."""
+        """The exit code: 0 committed or recorded, 7 fenced, 11 paused, 12 nothing to do, 13 rolled back, 15 node excluded."""
         return _EXIT_CODES[self.fate]
 
     def as_json(self) -> str:

@@ -26,7 +26,7 @@ from bookkeeper.errors import (
     UsageError,
     ValidationError,
 )
-from bookkeeper.ledger import SqlLedger
+from bookkeeper.ledger import ledger_of
 from bookkeeper.process import DeliveredFile, Process, new_nonce, start
 from bookkeeper.protocol import Fate, Mark, StartProcess, Status
 from bookkeeper.worker import command, inputs, job, measured, payload, report, surroundings
@@ -58,7 +58,7 @@ def work(database: Database, job_: Job, *, on_event: OnEvent = lambda kind, body
         raise UsageError("there is no command to run", remedy="write it after --")
     with Watch() as watch:
         try:
-            process = start(SqlLedger(database), _introduction(job_))
+            process = start(ledger_of(database), _introduction(job_))
         except Paused as error:
             return Outcome(job.PAUSED, reason=str(error))
         except NodeExcluded as error:
@@ -111,7 +111,7 @@ class _Worker:
         self._ended: payload.Ended | None = None
         self._said: report.Report | None = None
         self._consumed: list[DeliveredFile] = []
-        self.steps = Steps(SqlLedger(database), process.key, on_event)
+        self.steps = Steps(ledger_of(database), process.key, on_event)
         on_event("process.started", {"process": process.id, "project": process.project})
 
     def run(self) -> Outcome:

@@ -17,7 +17,7 @@ from bookkeeper_cli import catalogs, render
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node", "plugin")
+NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node", "token", "plugin")
 """Commands that have verbs of their own; each is a module of that name."""
 
 HOMES: Final = {
@@ -28,12 +28,15 @@ HOMES: Final = {
     "project": "project",
     "submit": "submit",
     "work": "work",
+    "ticket": "journal",
+    "ingest": "journal",
     "process": "process",
     "status": "status",
     "failures": "failures",
     "report": "report",
     "recover": "recover",
     "node": "node",
+    "token": "token",
     "outputs": "status",
     "logs": "status",
     "lineage": "status",
@@ -42,6 +45,8 @@ HOMES: Final = {
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
+    "copy": "copy",
+    "export": "export",
     "validate": "catalog",
 }
 """The module of every command, in the order in which help shows them."""

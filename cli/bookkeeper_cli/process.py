@@ -38,7 +38,7 @@ def start(
 ) -> None:
     """Open a transaction: files taken from now on count together, or not at all."""
     from bookkeeper import stepwise
-    from bookkeeper.ledger import SqlLedger
+    from bookkeeper.ledger import ledger_of
     from bookkeeper.process import new_nonce
     from bookkeeper.protocol import StartProcess
 
@@ -54,7 +54,7 @@ def start(
         partition=whole("--partition", partition, least=0),
     )
     with catalogs.writing() as database:
-        started = SqlLedger(database).start_process(request)
+        started = ledger_of(database).start_process(request)
     setting = f"export {stepwise.VARIABLE}={shlex.quote(stepwise.text_of(started.key))}"
     if json:
         render.json_object(
@@ -261,11 +261,11 @@ def rollback(
 def heartbeat(json: Json = False) -> None:
     """Renew the lease: the process is alive. Needed where it says nothing else for longer than its lease."""
     from bookkeeper import stepwise
-    from bookkeeper.ledger import SqlLedger
+    from bookkeeper.ledger import ledger_of
 
     key = stepwise.key_of()
     with catalogs.writing() as database:
-        lease = SqlLedger(database).heartbeat(key)
+        lease = ledger_of(database).heartbeat(key)
     if json:
         render.json_object({"process_id": key.id, "lease_s": lease})
     else:

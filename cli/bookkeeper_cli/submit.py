@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json as _json
 import shlex
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -30,14 +28,6 @@ app = noun("Run what a spec describes.")
 
 SECONDS: Final = (3.0, 0.5)
 """How often to show how it goes: in a pipe, on a terminal."""
-
-SUBMITTED: Final = "project.submitted"
-_REMEMBERED: Final = """
-SELECT body FROM events
- WHERE kind = :kind AND project_id IN
-       (SELECT id FROM projects WHERE request_id = (SELECT request_id FROM projects WHERE name = :project))
- ORDER BY id DESC LIMIT 1
-"""
 
 
 @verb(app, "submit", example="bookkeeper submit mass.toml --jobs 4")
@@ -104,7 +94,7 @@ def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | No
     ``request`` is the one that the spec's project must belong to, where that is known.
     """
     from bookkeeper.spec import load
-    from bookkeeper.submit import prepare
+    from bookkeeper.submit import prepare, remember
     from bookkeeper.submit import submit as run
 
     spec = load(path)
@@ -143,28 +133,6 @@ def _check_request(database: Database, project: str, request: str | None, path: 
             f"{path} is the spec of project {project}, of request {found}, not of {request}",
             remedy="name the spec of this request: --spec SPEC.toml",
         )
-
-
-def remember(database: Database, spec: Spec, path: str, jobs: int | None) -> None:
-    """Record which spec a project was submitted with, and what it says of its jobs."""
-    from bookkeeper import events
-    from bookkeeper.ledger import requests
-
-    body = {"spec": str(Path(path).absolute()), **terms(spec, jobs)}
-    with database.transaction() as tx:
-        events.record(tx, SUBMITTED, body, project=requests.find(tx, spec.project.name).id)
-
-
-def remembered(database: Database, project: str) -> dict[str, Any] | None:
-    """Return what any project of the request was submitted with last: ``spec``, its path, and `terms`."""
-    row = database.one(_REMEMBERED, {"kind": SUBMITTED, "project": project})
-    return None if row is None else _json.loads(row["body"])
-
-
-def terms(spec: Spec, jobs: int | None) -> dict[str, Any]:
-    """Return how many jobs run at a time, what each asks for of memory, and how much at most (MB)."""
-    said = spec.executor
-    return {"jobs": jobs or said.jobs, "memory_mb": said.memory_mb, "max_memory_mb": said.max_memory_mb}
 
 
 @contextlib.contextmanager

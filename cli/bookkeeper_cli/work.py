@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as _json
 import os
-from typing import Annotated, Any, Final
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,6 +18,10 @@ from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.process import expectation, validation
 from bookkeeper_cli.words import Json, whole
+
+if TYPE_CHECKING:
+    from bookkeeper.journal import Offline
+    from bookkeeper.worker import Job, Outcome
 
 app = noun("One process around any command.")
 
@@ -25,14 +33,16 @@ app = noun("One process around any command.")
     "python mass.py --output {output} {inputs}",
 )
 def work(
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The name of an open project.")],
+    project: Annotated[
+        str, typer.Argument(metavar="PROJECT", help="The name of an open project; not with --ticket, which names it.")
+    ],
     command: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="-- COMMAND…",
             help="The command and its arguments, in which {inputs} and {output} stand for files. Never through a shell.",
         ),
-    ],
+    ] = None,
     files_per_process: Annotated[str | None, typer.Option(metavar="N", help="Take no more files than this.")] = None,
     partition: Annotated[str | None, typer.Option(metavar="N", help="Take this partition.")] = None,
     lease: Annotated[
@@ -54,6 +64,12 @@ def work(
     allow_entries_mismatch: Annotated[
         bool, typer.Option("--allow-entries-mismatch", help="Reported entries may differ from the catalogued ones.")
     ] = False,
+    ticket: Annotated[
+        str | None, typer.Option(metavar="T", help="Work without a catalog, on the files of this ticket.")
+    ] = None,
+    journal: Annotated[
+        str | None, typer.Option(metavar="J", help="Write the journal there; else beside the ticket.")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait while others hold the files that are left.")] = True,
     adopt: Annotated[bool, typer.Option("--adopt", help="Write where another catalog wrote.")] = False,
     job_id: Annotated[str | None, typer.Option(metavar="ID", help="The number of its batch job.")] = None,
@@ -64,10 +80,25 @@ def work(
 
     Exits 0 committed, 13 rolled back, 12 nothing to do, 11 paused, 15 node excluded, 7 fenced. Zero from the command
     means that it consumed every file, unless it reports otherwise in $BOOKKEEPER_REPORT.
+
+    With --ticket no catalog is asked: what becomes of the process is written into a journal, and 0 means that it is
+    there, for `bookkeeper ingest` to take in.
     """
     from bookkeeper.worker import Job, OutputSpec
     from bookkeeper.worker import work as run
 
+    words = list(command or ())
+    offline = None
+    if ticket is not None:
+        taken = {"--files-per-process": files_per_process, "--partition": partition, "--lease": lease}
+        words, offline = [project, *words], _offline(ticket, journal, node, taken)
+        project, destination = offline.ticket.project, destination or offline.ticket.destination
+        if output_name is None:
+            destination = None
+    elif journal is not None:
+        raise UsageError("a journal is written by a job with a ticket", remedy="give --ticket too")
+    if not words:
+        raise UsageError("there is no command to run", remedy="write it after --")
     outputs: tuple[OutputSpec, ...] = ()
     if output_name is not None and destination is not None:
         _check_name(output_name, destination)
@@ -86,7 +117,7 @@ def work(
         raise UsageError("there is no output to expect anything of", remedy="give --output-name and --destination")
     job = Job(
         project=project,
-        command=tuple(command),
+        command=tuple(words),
         workdir=os.getcwd(),  # noqa: PTH109 - a text
         outputs=outputs,
         files_per_process=whole("--files-per-process", files_per_process),
@@ -99,13 +130,44 @@ def work(
         job_id=job_id,
         wait=wait,
     )
-    with catalogs.writing() as database:
-        outcome = run(database, job)
+    if offline is not None:
+        outcome = _work_offline(offline, job, run)
+    else:
+        with catalogs.writing() as database:
+            outcome = run(database, job)
     if json:
         render.json_object(_json.loads(outcome.as_json()))
     else:
         _tell(project, outcome)
+        if offline is not None and outcome.process_id is not None:
+            render.say(f"  journal {offline.path}")
     return int(outcome.exit_code)
+
+
+def _offline(ticket: str, journal: str | None, node: str | None, given: dict[str, str | None]) -> Offline:
+    """Open the ticket and its journal."""
+    from bookkeeper.journal import Offline
+
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} is said by the ticket", remedy=f"leave {option} out")
+    place = None if journal is None else Path(journal)
+    return Offline(Path(ticket), place, node=node or socket.gethostname())
+
+
+def _work_offline(offline: Offline, job: Job, run: Callable[..., Outcome]) -> Outcome:
+    """Run a job whose end goes into a journal; of one that has ended already, tell how."""
+    from bookkeeper.protocol import Fate
+    from bookkeeper.worker import Outcome as Ended
+
+    with offline:
+        if offline.ended is Fate.LIVE:
+            outcome = run(offline, job)
+        else:
+            outcome = Ended(
+                offline.ended.value, offline.ticket.process, offline.reason, files=len(offline.ticket.files)
+            )
+    return dataclasses.replace(outcome, fate="recorded") if outcome.fate == "committed" else outcome
 
 
 def _check_name(name: str, destination: str) -> None:
@@ -139,6 +201,8 @@ def _tell(project: str, outcome: Any) -> None:
         render.say(f"{who} is committed: {outcome.consumed:,} of {render.count(outcome.files, 'file')}{entries}")
         for url in outcome.outputs:
             render.say(f"  {url}")
+    elif outcome.fate == "recorded":
+        render.say(f"{who} is recorded; `bookkeeper ingest` commits it")
     elif outcome.fate == "nothing":
         render.note(f"nothing to do: {outcome.reason or f'no file of {project} is left'}")
     else:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-HEAD: Final = "0002"
+HEAD: Final = "0004"
 """The newest revision this program knows; a test holds that it is Alembic's head."""
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 """Every revision, oldest first: what an older catalog may have."""
 
 

@@ -116,6 +116,19 @@ class Step(StrEnum):
     """copy the outputs to their destination and prove that they arrived"""
 
 
+class Scope(StrEnum):
+    """What a token for the catalog server allows, weakest first; each allows all before it."""
+
+    READ = "read"
+    """look: projects, files, history, reports, queries"""
+    WORK = "work"
+    """process: start projects and processes, declare files, define datasets"""
+    OPERATE = "operate"
+    """run things: pause, end, recover, park, reopen, exclude nodes"""
+    ADMIN = "admin"
+    """everything: give out and revoke tokens, change declarations, repair"""
+
+
 LIVE: Final = (ProcessState.ACTIVE, ProcessState.STAGED)
 """A process that may still commit."""
 

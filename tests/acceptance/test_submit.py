@@ -19,6 +19,7 @@ from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
 from bookkeeper.executors import JobStatus, make
 from bookkeeper.spec import Spec, load
 from bookkeeper.submit import Progress, Submitted, plan, prepare, submit
+from services.reach import Reach
 from workbench import alive, until
 
 COPY = "import os, shutil, sys; shutil.copy(sys.argv[1], os.environ['BOOKKEEPER_OUTPUT'])\n"
@@ -32,10 +33,10 @@ BLOCKED = (
 class Desk:
     """A catalog, six ROOT files, a payload and a spec, in one folder."""
 
-    def __init__(self, folder: Path, data: Path) -> None:
+    def __init__(self, folder: Path, data: Path, reach: Reach) -> None:
         self.folder = folder
         shutil.copytree(data, folder / "data")
-        self.catalog = bookkeeper.create_catalog(f"sqlite:///{folder}/catalog.db")
+        self.catalog = bookkeeper.open_catalog(reach(folder / "catalog.db"))
         self.database = self.catalog.database
 
     def spec(
@@ -76,8 +77,8 @@ jobs = 2
 
 
 @pytest.fixture
-def desk(tmp_path: Path, zmumu_folder: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path, zmumu_folder)
+def desk(tmp_path: Path, zmumu_folder: Path, reach: Reach) -> Iterator[Desk]:
+    made = Desk(tmp_path, zmumu_folder, reach)
     yield made
     made.catalog.close()
 
@@ -158,7 +159,7 @@ def test_no_time_is_told_while_files_wait_for_their_next_try(desk: Desk) -> None
     once = "import os, sys\nfrom pathlib import Path\nonce = Path('once')\n"
     once += "if 'zmumu-3' in sys.argv[1] and not once.exists():\n"
     once += "    once.touch(); sys.exit('[ERROR] Operation expired')\n"
-    spec = desk.spec(once + COPY, job='files_per_process = 1\n[retry.transient_io]\nbase_delay = "1s"')
+    spec = desk.spec(once + COPY, job='files_per_process = 1\n[retry.transient_io]\nbase_delay = "3s"')
     seen: list[Progress] = []
     assert desk.submit(spec, on_update=seen.append).exit_code == 0
     waiting = [one for one in seen if one.waiting]

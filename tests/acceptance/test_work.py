@@ -17,17 +17,18 @@ import pytest
 from bookkeeper import logs
 from bookkeeper.errors import NotAllowed, UsageError
 from bookkeeper.worker import OutputSpec
+from services.reach import Reach
 from workbench import Bench, alive, until
 
 STEPS = ["stage-executable", "stage-inputs", "analysis", "verification", "output-storage"]
 
 
 @pytest.fixture
-def bench(tmp_path: Path, zmumu_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(tmp_path: Path, zmumu_folder: Path, monkeypatch: pytest.MonkeyPatch, reach: Reach) -> Iterator[Bench]:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    made = Bench(tmp_path, zmumu_folder)
+    made = Bench(tmp_path, zmumu_folder, reach)
     yield made
     assert list(scratch.iterdir()) == [], "the private folder is removed, whatever happened"
     made.catalog.close()
@@ -303,7 +304,8 @@ def test_commit_that_is_refused_rolls_back(tmp_path: Path, bench: Bench) -> None
 def test_outputs_go_to_any_storage(bench: Bench) -> None:
     outcome = bench.work(outputs=(replace(bench.output, destination="memory://results"),))
     assert (outcome.fate, outcome.reason) == ("committed", "")
-    assert [row["url"] for row in bench.project.outputs()] == ["memory://results/m-1.root"]
+    found = until(lambda: [row["url"] for row in bench.project.outputs()], "publication, by the server if there is one")
+    assert found == ["memory://results/m-1.root"]
 
 
 def test_nothing_is_overwritten(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from bookkeeper_cli import failures
 from commandline import ok, run
 from failing import FULL, ODD, SEGFAULT, commit, fail, world
 from ledgers import World
+from services.reach import Reach
 
 RULES = """\
 [[rule]]
@@ -24,9 +25,10 @@ remedy = "wait for the sun"
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reach: Reach) -> Iterator[World]:
     monkeypatch.chdir(tmp_path)
     one = world(tmp_path / "bookkeeper.db")
+    reach(tmp_path / "bookkeeper.db")
     fail(one, SEGFAULT, "n1", 3)
     fail(one, ODD, "n2")
     yield one

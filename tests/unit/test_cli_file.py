@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from commandline import ok, run
+from services.reach import Reach
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path, reach: Reach) -> Path:
     monkeypatch.chdir(tmp_path)
-    ok("init")
+    reach(tmp_path / "bookkeeper.db")
     (tmp_path / "data").symlink_to(zmumu_folder)
     return tmp_path
 

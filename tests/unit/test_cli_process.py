@@ -10,12 +10,13 @@ import pytest
 
 from bookkeeper import stepwise
 from commandline import Ran, ok, run
+from services.reach import Reach
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path, reach: Reach) -> Path:
     monkeypatch.chdir(tmp_path)
-    ok("init")
+    reach(tmp_path / "bookkeeper.db")
     ok("file", "declare", zmumu_folder)
     ok("dataset", "define", "zmumu", "--names", "*")
     ok("project", "start", "p", "--dataset", "zmumu")

@@ -11,12 +11,14 @@ import pytest
 from commandline import ok, run
 from failing import FULL, SEGFAULT, commit, fail, world
 from ledgers import World
+from services.reach import Reach
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reach: Reach) -> Iterator[World]:
     monkeypatch.chdir(tmp_path)
     one = world(tmp_path / "bookkeeper.db")
+    reach(tmp_path / "bookkeeper.db")
     yield one
     one.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import bookkeeper
 from bookkeeper import recovery
 from bookkeeper_cli import recover, render, status
 from commandline import Ran, ok, run
+from services.reach import Reach
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path) -> bookkeeper.Project:
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path, reach: Reach
+) -> Iterator[bookkeeper.Project]:
     """Six files: 1 committed with an output, 2 parked, 3 to 6 available."""
     monkeypatch.chdir(tmp_path)
-    catalog = bookkeeper.create_catalog(f"sqlite:///{tmp_path}/bookkeeper.db")
+    catalog = bookkeeper.open_catalog(reach(tmp_path / "bookkeeper.db"))
     catalog.declare_files(bookkeeper.scan([zmumu_folder]))
     catalog.define_dataset("zmumu", names=["*"])
     project = catalog.start_project("p", "zmumu")
@@ -27,7 +31,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path)
         file.consumed(entries=500)
         process.stage_out(file.locations[0], "out", "mass-{process}.root")
     project.park(["zmumu-2.root"], "the detector was off")
-    return project
+    yield project
+    catalog.close()
 
 
 def finish(project: bookkeeper.Project) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import bookkeeper
 from commandline import ok, run
+from services.reach import Reach
 
 JOB = """\
 import os, shutil, sys
@@ -40,9 +41,9 @@ COMMAND = [sys.executable, "job.py", "{output}", "{inputs}"]
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zmumu_folder: Path, reach: Reach) -> Path:
     monkeypatch.chdir(tmp_path)
-    ok("init")
+    reach(tmp_path / "bookkeeper.db")
     ok("file", "declare", zmumu_folder)
     ok("dataset", "define", "zmumu", "--names", "*")
     (tmp_path / "job.py").write_text(JOB)

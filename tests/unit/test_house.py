@@ -28,10 +28,10 @@ HEAVY = DATABASE | {"awkward", "cramjam", "fsspec", "numpy", "pandas", "psutil",
 WORKER_SIDE = ["bookkeeper.process", "bookkeeper.worker", "bookkeeper.stageout", "bookkeeper.validation"]
 
 
-def loaded_by(code: str) -> set[str]:
+def loaded_by(code: str, *words: str) -> set[str]:
     """The modules that a fresh interpreter has loaded after running ``code``."""
     report = "\nimport sys as _sys, json as _json; print('\\n' + _json.dumps(sorted(_sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code + report, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
 
@@ -57,6 +57,35 @@ except SystemExit as stop:
 def test_worker_side_loads_no_database(module: str) -> None:
     """A worker node with a remote catalog needs neither SQLAlchemy nor the tables."""
     assert not loaded_by(f"import {module}") & DATABASE
+
+
+REMOTE = DATABASE | {"fastapi", "psycopg", "pydantic", "starlette", "uvicorn"}
+
+SPEAKS = """
+import contextlib, sys
+from pathlib import Path
+import bookkeeper
+from bookkeeper_cli.main import main
+with bookkeeper.open_catalog(sys.argv[1]) as catalog:
+    assert catalog.project("p").status().files == 1
+words = ["--catalog", sys.argv[1], "work", "p", "--output-name", "m-{process}.txt", "--destination", sys.argv[2] + "/out"]
+assert main([*words, "--", "cp", "{inputs}", "{output}"]) == 0
+assert main(["--catalog", sys.argv[1], "status", "p"]) == 0
+"""
+
+
+def test_nothing_of_a_database_is_loaded_to_work_for_a_server(tmp_path: Path) -> None:
+    """A worker node has the catalog at the other end of HTTP, and needs neither SQLAlchemy nor a web framework."""
+    from services.reach import served
+
+    (tmp_path / "f.txt").write_text("hello")
+    with bookkeeper.create_catalog(f"sqlite:///{tmp_path}/c.db") as catalog:
+        catalog.declare_files([{"name": "f.txt", "size": 5, "locations": [f"{tmp_path}/f.txt"]}])
+        catalog.define_dataset("all", names=["*"])
+        catalog.start_project("p", "all")
+        with served(catalog.database) as url:
+            assert not loaded_by(SPEAKS, url, str(tmp_path)) & REMOTE
+    assert (tmp_path / "out" / "m-1.txt").read_text() == "hello"
 
 
 def test_public_names_are_sorted_and_exist() -> None:

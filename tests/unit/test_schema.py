@@ -179,18 +179,45 @@ VALUES (1, 1, 1, 1, 'opened', 1, 0, 0);
 INSERT INTO ledger (request_id, file_id, project_id, process_id, version, attempts, alone) VALUES (1, 1, 1, 1, 1, 1, 1), (1, 2, 1, NULL, 1, 0, 0);
 """
 
+SECOND = (
+    FIRST.replace("uncharged, rollbacks", "rests, rollbacks").replace(
+        "max_attempts, files_per_process, lease) VALUES (1, 'p', 1, 2, 3, 1, 600)",
+        "max_attempts, files_per_process, lease, policy) VALUES (1, 'p', 1, 2, 3, 1, 600, '{\"pause\":4}')",
+    )
+    + "INSERT INTO excluded_nodes (node, since, until, reason, by, times) VALUES ('wn17', 0, 1, 'its disk', 'me', 3);"
+)
 
-def test_a_catalog_of_the_first_revision_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
+
+def old_catalog(path: Path, revision: str, rows: str) -> None:
     from alembic import command
     from sqlalchemy import create_engine
 
-    path = tmp_path / "old.db"
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        command.upgrade(migrate.alembic_config(connection), "0001")
+        command.upgrade(migrate.alembic_config(connection), revision)
     engine.dispose()
     with closing(sqlite3.connect(path)) as old:
-        old.executescript(FIRST)
+        old.executescript(rows)
+
+
+def test_a_catalog_of_the_second_revision_keeps_its_rows_and_gives_out_tokens(tmp_path: Path) -> None:
+    from bookkeeper import access
+
+    path = tmp_path / "old.db"
+    old_catalog(path, "0002", SECOND)
+    with pytest.raises(CatalogOutdated, match="0002"):
+        open_catalog(f"sqlite:///{path}")
+    with create_catalog(f"sqlite:///{path}") as catalog:
+        assert catalog.sql("SELECT rests, policy FROM projects, requests") == [{"rests": 2, "policy": '{"pause":4}'}]
+        assert catalog.sql("SELECT node, times FROM excluded_nodes") == [{"node": "wn17", "times": 3}]
+        assert catalog.check() == []
+        token = access.create(catalog.database, "alice", scope="work", projects=["p"]).token
+        access.Guard(catalog.database).identify(f"Bearer {token}").require("work", "p")
+
+
+def test_a_catalog_of_the_first_revision_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    old_catalog(path, "0001", FIRST)
     with pytest.raises(CatalogOutdated, match="0001"):
         open_catalog(f"sqlite:///{path}")
     with create_catalog(f"sqlite:///{path}") as catalog:

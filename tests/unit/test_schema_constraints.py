@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint
 
-from bookkeeper import nodes
+from bookkeeper import access, nodes
 from bookkeeper.api import Catalog
 from bookkeeper.errors import UsageError
 from bookkeeper_schema.tables import METADATA
@@ -57,6 +57,11 @@ CHECKS = {
     "outputs_size": "UPDATE outputs SET size = -1",
     "outputs_checksum": "UPDATE outputs SET checksum = 'md5:0'",
     "outputs_published": "UPDATE outputs SET published_at = NULL WHERE state = 'published'",
+    "tokens_scope": "UPDATE tokens SET scope = 'root'",
+    "tokens_name": "UPDATE tokens SET name = ''",
+    "tokens_projects": "UPDATE tokens SET projects = ''",
+    "tokens_expires": "UPDATE tokens SET expires_at = created_at",
+    "tokens_revoked": "UPDATE tokens SET revoked_at = 1",
 }
 
 SAME_FINAL = "(SELECT min(final_url) FROM outputs WHERE state = 'published')"
@@ -84,6 +89,7 @@ def catalog(tmp_path: Path) -> Catalog:
     )
     catalog.define_dataset("listed", files=["f00"])
     nodes.exclude(catalog.database, "wn1", reason="its disk is full")
+    access.create(catalog.database, "alice", scope="work")
     with catalog.database.transaction() as tx:
         tx.run("INSERT INTO cursors (name, event_id) VALUES ('mail', 1)")
     return catalog

@@ -6,6 +6,7 @@ these tables by migrations; a test holds that both are the same, to the letter o
 
 from sqlmodel import SQLModel
 
+from bookkeeper_schema.tables.access import Token
 from bookkeeper_schema.tables.catalogue import (
     Catalog,
     Dataset,
@@ -16,7 +17,7 @@ from bookkeeper_schema.tables.catalogue import (
     Snapshot,
     SnapshotFile,
 )
-from bookkeeper_schema.tables.record import Cursor, Delivery, Destination, Event, Output
+from bookkeeper_schema.tables.record import Cursor, Delivery, Destination, Event, Journal, Output
 from bookkeeper_schema.tables.work import ExcludedNode, LedgerRow, Process, Project, Request
 
 METADATA = SQLModel.metadata
@@ -34,6 +35,7 @@ __all__ = [
     "ExcludedNode",
     "File",
     "FileVersion",
+    "Journal",
     "LedgerRow",
     "Location",
     "Output",
@@ -42,4 +44,5 @@ __all__ = [
     "Request",
     "Snapshot",
     "SnapshotFile",
+    "Token",
 ]

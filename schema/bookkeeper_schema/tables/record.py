@@ -110,6 +110,32 @@ class Event(SQLModel, table=True):
     body: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
 
 
+class Journal(SQLModel, table=True):
+    """A journal of a job without a network, as far as it was taken in. Of a process at most one decides.
+
+    ``run`` is the name that the job made for itself: two jobs with one ticket have two.
+    """
+
+    __tablename__ = "journals"
+    __table_args__ = (
+        CheckConstraint("length(run) > 0", name="journals_run"),
+        CheckConstraint("records >= 0", name="journals_records"),
+        Index(
+            "journals_decided",
+            "process_id",
+            unique=True,
+            sqlite_where=text("decided"),
+            postgresql_where=text("decided"),
+        ),
+    )
+
+    run: str = Field(primary_key=True)
+    process_id: int = Field(sa_column=Column(BigInt, ForeignKey("processes.id"), nullable=False))
+    records: int = Field(sa_type=BigInt)
+    decided: bool
+    taken_at: float = Field(sa_type=Float)
+
+
 class Cursor(SQLModel, table=True):
     """How far a plug-in has read the events. ``attempts`` failed so far at the next one; claimed by one reader at a time."""
 
