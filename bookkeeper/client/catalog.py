@@ -72,8 +72,8 @@ class RemoteCatalog(Database, Remote):
             )
             if operation.streams:
                 return found
-            answers = list(found)
-            return answers[0]
+            (answer,) = found
+            return answer
         if operation.changes:
             return self._decoded(operation, self._once(path, body, operation.again))
         return self._decoded(operation, self._transport.post(path, body, token_of()).body)

@@ -36,6 +36,9 @@ DURABLE: Final = frozenset({"start_process", "stage", "commit", "roll_back", "wi
 THOUGHTFUL: Final = frozenset({"roll_back"})
 """Verbs that explain a failure before they write: the writer does not wait for that."""
 
+TOLD: Final = frozenset({"start_process", "commit", "roll_back"})
+"""Verbs that the log tells of: once or twice a process."""
+
 REMEMBERED: Final = 10_000
 """Calls of ``record`` that a server remembers, so that none is taken twice."""
 
@@ -100,7 +103,11 @@ class Workers:
             self._metrics.call(verb, status, time.perf_counter() - started)
             return
         status, headers, body = _dressed(answer)
-        self._metrics.call(verb, status, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._metrics.call(verb, status, seconds)
+        if verb in TOLD and log.isEnabledFor(logging.INFO):
+            process = answer.key.id if verb == "start_process" else call.process
+            log.info("call", extra={"verb": verb, "process": process, "seconds": round(seconds, 6)})
         await reply(send, status, body, headers)
 
     async def _answer(self, verb: str, call: Any, authorization: str | None, scope: Any) -> Any:

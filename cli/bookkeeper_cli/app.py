@@ -167,7 +167,7 @@ def bookkeeper(
         str | None,
         typer.Option(
             metavar="URL",
-            help="The catalog; else $BOOKKEEPER_CATALOG, else sqlite:///bookkeeper.db in this folder.",
+            help="The catalog: a file, a database, or the https address of a server; else $BOOKKEEPER_CATALOG, else sqlite:///bookkeeper.db in this folder.",
         ),
     ] = None,
     version: Annotated[
