@@ -20,9 +20,9 @@ from services.servers import ServerProcess
 FILES, CLIENTS, KILLS = 240, 8, 4
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World.create(tmp_path / "catalog.db", FILES)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    made = World.create(tmp_path / "catalog.db", FILES, backend=request.param)
     yield made
     sound(made)
     made.close()
