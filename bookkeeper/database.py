@@ -15,6 +15,11 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 """The catalog's clock in SQL: seconds since the epoch, UTC, with milliseconds; as every statement, in SQLite's words."""
 
+SEALED: Final = "this catalog is sealed"
+"""How the database's refusal begins where a catalog has moved to another place (`bookkeeper.copying`)."""
+
+THE_NEW_ONE: Final = "name the new one with --catalog or $BOOKKEEPER_CATALOG; see the how-to page on moving a catalog"
+
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Any]
 

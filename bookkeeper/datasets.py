@@ -76,7 +76,7 @@ class SnapshotInfo:
     taken_at: float
 
 
-@operation("work")
+@operation("work", again=True)
 def define(
     database: Database,
     name: str,

@@ -107,6 +107,7 @@ def declare(
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
         chunks = _put_aside(records, spool)
         with database.transaction(durable=True) as tx:
+            tx.lock("declare files")
             declaration = _Declaration(tx, update=update)
             for chunk in chunks:
                 declaration.take(chunk)

@@ -23,6 +23,7 @@ from bookkeeper_schema.states import FileState
 __all__ = [
     "Declared",
     "History",
+    "alike",
     "declare",
     "find",
     "find_where",
@@ -189,15 +190,16 @@ def not_found(database: Database, names: list[str]) -> NotFound:
     """Return the error that no file has these names, with names that look alike."""
     shown = ", ".join(repr(name[:200]) for name in names[:5])
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    alike = _alike(database, names[0])
-    hint = f"did you mean {' or '.join(alike)}? " if alike else ""
+    near = alike(database, names[0])
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
     return NotFound(
         f"no file is called {shown}{more}" if len(names) == 1 else f"no files are called {shown}{more}",
         remedy=f"{hint}`bookkeeper file list` shows the names, `bookkeeper file declare` adds files",
     )
 
 
-def _alike(database: Database, name: str) -> list[str]:
+def alike(database: Database, name: str) -> list[str]:
+    """Return the names of files that look like a name that no file has, two at most."""
     base = name.rstrip("/").rpartition("/")[2]
     if base != name and database.one(_EXISTS, {"name": base}):
         return [base]

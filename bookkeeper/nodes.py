@@ -58,7 +58,7 @@ def excluded(database: Database) -> list[dict[str, Any]]:
     return database.rows(EXCLUDED)
 
 
-@operation("operate", here={"by": getpass.getuser})
+@operation("operate", here={"by": getpass.getuser}, again=True)
 def exclude(database: Database, node: str, *, reason: str, seconds: float = 3600.0, by: str | None = None) -> float:
     """Give a node nothing for some seconds from now; return until when. Live processes there may still commit."""
     if not node.strip():

@@ -55,7 +55,8 @@ class Operation:
     ``raised`` tells which arguments ask for more. ``project`` and ``process`` name the argument that tells of which
     project, or of which process, it is. ``here`` are arguments that, left out, are filled in on the caller's side (who,
     and on which host). ``upload`` names the argument that travels as a stream, of any length, each
-    item made ready by ``each(number, item)``. ``slow`` says that it may take minutes.
+    item made ready by ``each(number, item)``. ``slow`` says that it may take minutes,
+    ``again`` that made again, because nobody knows whether it was made, it does no harm.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class Operation:
         upload: str | None,
         each: Callable[[int, Any], Any] | None,
         slow: bool,
+        again: bool,
     ) -> None:
         self.function, self.scope, self.raised, self.here = function, scope, raised, here
-        self.project, self.process, self.upload, self.each, self.slow = project, process, upload, each, slow
+        self.project, self.process, self.upload, self.each = project, process, upload, each
+        self.slow, self.again = slow, again or scope == "read"
         self.name = name or f"{function.__module__.split('.')[1]}.{function.__name__}"
         assert _NAME.fullmatch(self.name), self.name
 
@@ -151,6 +154,7 @@ def operation(
     upload: str | None = None,
     each: Callable[[int, Any], Any] | None = None,
     slow: bool = False,
+    again: bool = False,
 ) -> Callable[[F], F]:
     """Make a function whose first argument is the catalog an operation: see `Operation` for what is said of it."""
 
@@ -166,6 +170,7 @@ def operation(
             upload=upload,
             each=each,
             slow=slow,
+            again=again,
         )
         REGISTRY[one.name] = one
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bookkeeper import datasets
 from bookkeeper.catalog import NOW, Database, Tx, check_name, integrity_errors
+from bookkeeper.database import SEALED
 from bookkeeper.errors import Conflict, NotFound, UsageError
 from bookkeeper.events import record
 from bookkeeper.ledger import parking, requests
@@ -141,7 +142,7 @@ class RequestStatus:
         return {**asdict(self), "available": self.available, "complete": self.complete}
 
 
-@operation("work", project="name", here={"station": socket.gethostname, "owner": getpass.getuser})
+@operation("work", project="name", here={"station": socket.gethostname, "owner": getpass.getuser}, again=True)
 def start(
     database: Database,
     name: str,
@@ -174,6 +175,8 @@ def start(
                 snapshot = datasets.take_snapshot(tx, dataset)
                 project = requests.open_request(tx, name, snapshot.id, rules, who)
             except integrity_errors() as error:
+                if SEALED in str(error):
+                    raise
                 raise Conflict(f"the name {name} is taken by another request ({error})") from error
             record(tx, "project.started", {"dataset": dataset, **asdict(rules)}, project=project)
             return StartedProject(name, True, snapshot.files, 0)
@@ -276,13 +279,13 @@ def unknown(database: Database, name: str) -> NotFound:
     return NotFound(f"there is no project {name!r}", remedy=remedy)
 
 
-@operation("operate", project="name")
+@operation("operate", project="name", again=True)
 def pause(database: Database, name: str, reason: str) -> None:
     """Stop starts and deliveries of a project; what runs may commit."""
     database.run(lambda tx: requests.pause(tx, requests.find(tx, name), reason), durable=True)
 
 
-@operation("operate", project="name")
+@operation("operate", project="name", again=True)
 def resume(database: Database, name: str) -> bool:
     """Let a project that is paused or rests go on, at once; tell whether it did."""
     return database.run(lambda tx: requests.resume(tx, requests.find(tx, name)), durable=True)
@@ -294,7 +297,7 @@ def end(database: Database, name: str, *, fence: bool = False) -> int:
     return database.run(lambda tx: requests.end(tx, requests.find(tx, name), fence_live=fence), durable=True)
 
 
-@operation("work", project="name")
+@operation("work", project="name", again=True)
 def finish(database: Database, name: str) -> bool:
     """End a project that has nothing left to deliver; tell whether it did. What may still come leaves it open."""
 

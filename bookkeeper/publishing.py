@@ -69,7 +69,7 @@ def pending(database: Database, project: str | None = None) -> list[dict[str, An
     return database.rows(PENDING_OF, {"project": project})
 
 
-@operation("work", project="project", slow=True)
+@operation("work", project="project", slow=True, again=True)
 def publish_behind_urls(database: Database, project: str | None = None) -> list[Attempt]:
     """Publish what waits in destinations behind URLs that this catalog claimed: one publisher at a time."""
 
@@ -82,7 +82,7 @@ def publish_behind_urls(database: Database, project: str | None = None) -> list[
         return [_publish(database, row, lambda _: None) for row in waiting()]
 
 
-@operation("work", process="process")
+@operation("work", process="process", again=True)
 def record_published(database: Database, process: int, output: int) -> None:
     """Record that an output of a process was seen under its final name."""
     if not any(row["id"] == output for row in database.rows(PENDING_IN, {"process": process})):

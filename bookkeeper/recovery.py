@@ -21,7 +21,26 @@ OF_REQUEST: Final = "SELECT 1 FROM processes WHERE id = :process AND request_id 
 SAMPLE: Final = 1000
 """Rows of each part of the uncommitted files that `top_reasons` looks at."""
 
-TOP_REASONS: Final = """
+WAITING: Final = """
+       CASE WHEN p.id IS NULL THEN 'never delivered'
+            WHEN d.state IN ('skipped', 'failed') THEN d.state || ': ' || d.reason
+            WHEN p.state = 'rolled_back' THEN 'process ' || p.id || ' rolled back: ' || p.reason
+            WHEN p.state = 'revoked' THEN 'process ' || p.id || ' revoked: ' || p.reason
+            ELSE 'left unread by process ' || p.id END AS reason
+"""
+"""Why a file that is available does not count yet: as the view `uncommitted` says it, whose rows have no key."""
+
+LAST_HAD: Final = """
+  LEFT JOIN processes p ON p.id = l.process_id
+  LEFT JOIN deliveries d ON d.process_id = l.process_id AND d.file_id = l.file_id
+"""
+
+AVAILABLE: Final = """
+ FROM requests r CROSS JOIN projects j CROSS JOIN ledger l
+WHERE r.name = :request AND j.request_id = r.id AND l.project_id = j.id AND l.state = 'available'
+"""
+
+TOP_REASONS: Final = f"""
 SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN substr(reason, instr(reason, ' rolled back: ') + 1)
             WHEN reason LIKE 'process % revoked: %' THEN substr(reason, instr(reason, ' revoked: ') + 1)
             WHEN reason LIKE 'held by process %' THEN 'held by a live process'
@@ -30,14 +49,20 @@ SELECT CASE WHEN reason LIKE 'process % rolled back: %' THEN substr(reason, inst
   FROM (SELECT * FROM (SELECT 'parked' AS part, state, reason FROM uncommitted
                         WHERE request = :request AND state = 'parked' LIMIT :sample) AS parked
         UNION ALL
-        SELECT * FROM (SELECT 'held', state, reason FROM uncommitted
+        SELECT * FROM (SELECT 'held' AS part, state, reason FROM uncommitted
                         WHERE request = :request AND state = 'held' LIMIT :sample) AS held
         UNION ALL
-        SELECT * FROM (SELECT 'tried', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts > 0 LIMIT :sample) AS tried
+        SELECT l.part, 'available' AS state, {WAITING}
+          FROM (SELECT 'tried' AS part, l.process_id, l.file_id {AVAILABLE}
+                   AND l.not_before = 0 AND l.attempts > 0 LIMIT :sample) AS l {LAST_HAD}
         UNION ALL
-        SELECT * FROM (SELECT 'fresh', state, reason FROM uncommitted
-                        WHERE request = :request AND state = 'available' AND attempts = 0 LIMIT :sample) AS fresh) AS sampled
+        SELECT l.part, 'available' AS state, {WAITING}
+          FROM (SELECT 'delayed' AS part, l.process_id, l.file_id {AVAILABLE}
+                   AND l.not_before > 0 LIMIT :sample) AS l {LAST_HAD}
+        UNION ALL
+        SELECT l.part, 'available' AS state, {WAITING}
+          FROM (SELECT 'fresh' AS part, l.process_id, l.file_id {AVAILABLE}
+                   AND l.not_before = 0 AND l.attempts = 0 LIMIT :sample) AS l {LAST_HAD}) AS sampled
  GROUP BY why, state, part ORDER BY files DESC, why
 """
 
@@ -70,7 +95,7 @@ def uncommitted(database: Database, project: str) -> list[dict[str, Any]]:
 def top_reasons(database: Database, project: str, limit: int = 5) -> list[dict[str, Any]]:
     """Return the commonest reasons why files do not count: ``why``, ``state``, ``files``, ``at_least``.
 
-    Of each part of the files (parked, held, tried before, fresh) no more than a sample is looked at, so that the answer
+    Of each part of the files (parked, held, tried before, delayed, fresh) no more than a sample is looked at, so that the answer
     comes at once, however many files there are; where that was not all of the part, ``files`` is a lower bound.
     """
     rows = database.rows(TOP_REASONS, {"request": _request_of(database, project), "sample": SAMPLE})
@@ -105,7 +130,7 @@ def plan(database: Database, project: str) -> Plan:
     return Plan(now.request, now.available, now.held, now.parked, now.committed, now.files, stands)
 
 
-@operation("operate", project="project")
+@operation("operate", project="project", again=True)
 def recover(database: Database, project: str, *, fence: bool = False) -> str | None:
     """Return the name of the project that takes up what is missing; None where nothing is.
 
@@ -136,11 +161,11 @@ def reopen(
             delete_behind_urls(database, project, process, reason)
         for output in here:
             on_step(output.record.final_url)
-            _delete(output)
+            _delete(database, output)
         return finish_reopen(database, project, process)
 
 
-@operation("operate", project="project")
+@operation("operate", project="project", again=True)
 def begin_reopen(database: Database, project: str, process: int, reason: str) -> tuple[StoredOutput, ...]:
     """Forbid that the outputs of a committed process are published; return those to delete."""
     if not reason.strip():
@@ -150,7 +175,7 @@ def begin_reopen(database: Database, project: str, process: int, reason: str) ->
     )
 
 
-@operation("operate", project="project", slow=True)
+@operation("operate", project="project", slow=True, again=True)
 def delete_behind_urls(database: Database, project: str, process: int, reason: str) -> None:
     """Delete the objects of a process that is reopened from destinations behind URLs that this catalog claimed."""
     from bookkeeper import stageout
@@ -158,11 +183,10 @@ def delete_behind_urls(database: Database, project: str, process: int, reason: s
     with database.sole_publisher():
         for output in begin_reopen(database, project, process, reason):
             if "://" in stageout.resolve(output.record.final_url):
-                stageout.require_claim(output.record.destination, database.id)
-                _delete(output)
+                _delete(database, output)
 
 
-@operation("operate", project="project")
+@operation("operate", project="project", again=True)
 def finish_reopen(database: Database, project: str, process: int) -> int:
     """Free the files of a process whose objects are gone; return how many. Repeated, it changes nothing."""
 
@@ -174,9 +198,10 @@ def finish_reopen(database: Database, project: str, process: int) -> int:
     return database.run(move, durable=True)
 
 
-def _delete(output: StoredOutput) -> None:
+def _delete(database: Database, output: StoredOutput) -> None:
     from bookkeeper import stageout
 
+    stageout.require_claim(output.record.destination, database.id)
     stageout.discard(output.record.temp_url)
     stageout.remove_final(output.record.final_url, checksum=output.record.checksum)
 

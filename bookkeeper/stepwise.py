@@ -72,7 +72,7 @@ class Recalled:
     copied: tuple[OutputRecord, ...]
 
 
-@operation(None)
+@operation(None, again=True)
 def recall(database: Database, key: ProcessKey) -> Recalled:
     """Find a live process again. Raises `Fenced`, `NotFound` (no such id and token), `NotAllowed` (committed)."""
     ledger = ledger_of(database)
@@ -86,7 +86,7 @@ def recall(database: Database, key: ProcessKey) -> Recalled:
     return Recalled(started, row["last_seq"], ledger.deliveries_of(key), copied)
 
 
-@operation(None)
+@operation(None, again=True)
 def stale(database: Database, key: ProcessKey, file: int) -> str | None:
     """Tell what became of a file since the snapshot that the process works on; None where it is as it was."""
     ledger_of(database).fate(key)

@@ -23,9 +23,9 @@ def declare(catalog: Catalog, count: int, *, update: bool = False, size: int = 1
     )
 
 
-def started(folder: Path, files: int = 8, **rules: Any) -> tuple[Catalog, Project]:
-    """Create a catalog in ``folder`` with one project ``mass`` over ``files`` files."""
-    catalog = create_catalog(f"sqlite:///{folder}/bookkeeper.db")
+def started(folder: Path, files: int = 8, *, catalog: Catalog | None = None, **rules: Any) -> tuple[Catalog, Project]:
+    """Create a catalog in ``folder``, or take an empty one, with one project ``mass`` over ``files`` files."""
+    catalog = catalog or create_catalog(f"sqlite:///{folder}/bookkeeper.db")
     declare(catalog, files)
     catalog.define_dataset("all", names=["f*"])
     return catalog, catalog.start_project("mass", dataset="all", **rules)
@@ -58,13 +58,13 @@ def abandon(catalog: Catalog, process: Process) -> None:
     SqlLedger(catalog.database).roll_back(process.key, "given up")
 
 
-def lived(folder: Path) -> tuple[Catalog, Project]:
+def lived(folder: Path, catalog: Catalog | None = None) -> tuple[Catalog, Project]:
     """A catalog whose project saw a commit, a roll back, a skip, a park, a reopening, and a recovery under way.
 
     Processes: 1 committed f00 f01; 2 staged, then rolled back; 3 committed with one file skipped; 4 revoked; then recovered, and
     5 (of the recovery project) is live with a file held and one opened. A second request has partitions.
     """
-    catalog, project = started(folder, 12, files_per_process=2)
+    catalog, project = started(folder, 12, catalog=catalog, files_per_process=2)
     produce(project.start_process(), folder)
     failed = produce(project.start_process(), folder, commit=False)
     SqlLedger(catalog.database).stage(failed.key, manifest(failed))

@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg
+
 from bookkeeper import nodes, projects
 from bookkeeper.api import open_catalog
-from bookkeeper.errors import Fenced, NotAllowed, Paused, RolledBack
+from bookkeeper.errors import CatalogError, Fenced, NotAllowed, Paused, RolledBack
 from bookkeeper.failures import Evidence
 from bookkeeper.ledger import outputs
 from bookkeeper.ledger.door import bury
@@ -89,15 +91,30 @@ class BreakingConnection(sqlite3.Connection):
         raise error
 
 
+class BreakingPostgres(psycopg.Connection[Any]):
+    """A real connection to PostgreSQL whose statements pass a fuse that kills."""
+
+    def execute(self, *statement: Any, **how: Any) -> Any:
+        """Execute, unless the fuse blows: before, or after half of the times."""
+        fuse = BreakingConnection.fuse
+        if fuse is None or not fuse.blows():
+            return super().execute(*statement, **how)
+        if fuse.count % 2:
+            super().execute(*statement, **how)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
 @contextmanager
 def breakable() -> Iterator[None]:
     """Within, every connection that is opened can be broken by `broken`."""
-    plain = sqlite3.connect
+    plain, plain_postgres = sqlite3.connect, psycopg.connect
     sqlite3.connect = functools.partial(plain, factory=BreakingConnection)  # type: ignore[assignment]
+    psycopg.connect = BreakingPostgres.connect
     try:
         yield
     finally:
-        sqlite3.connect = plain
+        sqlite3.connect, psycopg.connect = plain, plain_postgres
 
 
 @contextmanager
@@ -235,18 +252,18 @@ def killed_at(scene: Scene, path: Path, verb: str, n: int) -> None:
             scene.verbs[verb]()
 
 
-def work_until_complete(path: Path, seed: int, lifetime: int) -> None:
+def work_until_complete(url: str, seed: int, lifetime: int) -> None:
     """In a child: process files until the request is complete, or die at a statement before ``lifetime`` (0: never)."""
     chance = random.Random(seed)
     fuse = Fuse(chance.randrange(1, lifetime) if lifetime else 0, "kills")
     with breakable(), broken(fuse):
-        world = World(open_catalog(f"sqlite:///{path}"))
+        world = World(open_catalog(url))
         while not world.catalog.project("p").status().complete:
             try:
                 _one_process(world, chance)
             except Paused:
                 world.catalog.project(world.catalog.project("p").status().open_project or "p").resume()
-            except (Fenced, NotAllowed):
+            except (Fenced, NotAllowed, CatalogError):  # it was too late, or the server is away
                 continue
 
 

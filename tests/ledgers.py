@@ -71,6 +71,12 @@ class World:
     def create(cls, path: Path, files: int = 4, *, backend: str = "sqlite", **rules: Any) -> World:
         """Make a catalog of so many files, and the project ``p`` over them."""
         world = BACKENDS[backend](cls, path)
+        world.fill(files, **rules)
+        return world
+
+    def fill(self, files: int, **rules: Any) -> None:
+        """Declare so many files, and start the project ``p`` over them."""
+        world = self
         world.catalog.declare_files(
             {
                 "name": NAMES.format(number),
@@ -86,7 +92,6 @@ class World:
         except BookkeeperError:
             world.close()
             raise
-        return world
 
     def close(self) -> None:
         """Let go of the catalog."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bookkeeper import sqlite
 from bookkeeper.errors import CatalogError
+from bookkeeper.sqlite.connections import exclusively
 
 if TYPE_CHECKING:
     from joserfc.jwk import OKPKey
@@ -86,7 +86,7 @@ class KeyFile:
         """Hold the keys for a block: nobody rotates them while a token is being signed."""
         with _translated(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = sqlite.exclusively(self.path.with_name("keys.lock"))
+            lock = exclusively(self.path.with_name("keys.lock"))
         with lock:
             for leftover in self.path.parent.glob(".keys.*.part"):  # of a program that was killed while it wrote
                 leftover.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ def check(
     return sorted(found, key=lambda finding: finding.severity != "violation")
 
 
-@operation("operate", slow=True)
+@operation("operate", slow=True, again=True)
 def proved(database: Database, *, full: bool = False) -> list[Finding]:
     """Return what is wrong with a catalog, without a look at destinations."""
     return check(database, storage=False, full=full)

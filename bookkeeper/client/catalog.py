@@ -66,13 +66,16 @@ class RemoteCatalog(Database, Remote):
         if operation.upload is not None:
             return self._upload(operation, path, said)
         body = self._encoded(operation, said)
-        if operation.streams:
-            return streams.download(self._transport, path, body, token_of(), operation.returns)
-        if operation.slow:
-            (answer,) = streams.download(self._transport, path, body, token_of(), operation.returns)
+        if operation.streams or operation.slow:
+            found = streams.download(
+                self._transport, path, body, token_of(), operation.returns, repeatable=operation.again
+            )
+            if operation.streams:
+                return found
+            (answer,) = found
             return answer
         if operation.changes:
-            return self._decoded(operation, self._once(path, body))
+            return self._decoded(operation, self._once(path, body, operation.again))
         return self._decoded(operation, self._transport.post(path, body, token_of()).body)
 
     # -- what a `Database` has -------------------------------------------------------------------------------------
@@ -119,8 +122,11 @@ class RemoteCatalog(Database, Remote):
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    def _once(self, path: str, body: bytes) -> bytes:
-        """Send a call that changes something; where its answer is lost, ask for the same answer again."""
+    def _once(self, path: str, body: bytes, again: bool) -> bytes:
+        """Send a call that changes something; where its answer is lost, ask for the same answer again.
+
+        After a restart the server does not know it any more: it is made ``again`` where that does no harm.
+        """
         import httpx
 
         key = secrets.token_hex(16)
@@ -133,7 +139,12 @@ class RemoteCatalog(Database, Remote):
             except ServerUnreachable as error:
                 if not isinstance(error.__cause__, httpx.TransportError):
                     raise
-                return self._transport.post(asked, body, token_of()).body
+                try:
+                    return self._transport.post(asked, body, token_of()).body
+                except ServerRestarted:
+                    if not again:
+                        raise
+                    self._hello = self._ask_hello()
         raise ServerUnreachable(f"{self.url} is restarted again and again")
 
     def _upload(self, operation: Operation, path: str, arguments: dict[str, Any]) -> Any:

@@ -6,8 +6,9 @@ it was cut off, and counts as nothing. Empty lines say that the other side is st
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,20 +16,28 @@ from bookkeeper.client.transport import Transport
 from bookkeeper.errors import BookkeeperError, ServerUnreachable, UsageError
 from bookkeeper.wire import PROTOCOL, decode_error, decoder, encode
 
+if TYPE_CHECKING:
+    import httpx
+
 TYPE: Final = "application/x-ndjson"
 
 PIECE: Final = 1 << 16
 """Bytes that are sent at a time, about."""
 
 
-def download(transport: Transport, path: str, body: bytes, token: str | None, kind: Any) -> Iterator[Any]:
+def download(
+    transport: Transport, path: str, body: bytes, token: str | None, kind: Any, *, repeatable: bool = True
+) -> Iterator[Any]:
     """Ask, and return the items of the answer as they come, each of this kind.
 
-    What is wrong with the question is raised here; what goes wrong later, on the way to the item.
+    What is wrong with the question is raised here, and where it is ``repeatable`` it is asked until an answer begins;
+    what goes wrong later is raised on the way to the item.
     """
-    lines = _asked(transport, path, body, token, "application/json")
-    next(lines)  # the status
-    return _items(transport, lines, kind)
+
+    def once() -> tuple[contextlib.ExitStack, httpx.Response]:
+        return _begun(transport, path, body, token, "application/json", repeatable)
+
+    return _items(transport, _lines(transport, *transport.patiently(once)), kind)
 
 
 def upload(
@@ -63,9 +72,8 @@ def upload(
             on_progress(count)
 
     try:
-        answer = _asked(transport, path, lines(), token, TYPE)
-        next(answer)
-        found = list(_items(transport, answer, kind))
+        begun = transport.patiently(lambda: _begun(transport, path, lines(), token, TYPE, False), 0.0)
+        found = list(_items(transport, _lines(transport, *begun), kind))
     except Exception:
         if own:
             raise own[0] from None  # not the broken connection that followed
@@ -82,27 +90,33 @@ def _line(item: Any) -> bytes:
         raise UsageError(f"{item!r:.80} cannot be sent to a server: {error}") from error
 
 
-def _asked(
-    transport: Transport, path: str, content: bytes | Iterator[bytes], token: str | None, kind: str
-) -> Iterator[str]:
-    """Yield the status, as a text, when the answer begins, and then its lines."""
-    import httpx
-
+def _begun(
+    transport: Transport, path: str, content: bytes | Iterator[bytes], token: str | None, kind: str, repeatable: bool
+) -> tuple[contextlib.ExitStack, httpx.Response]:
+    """Ask, and return the answer when it begins, and what ends it."""
     headers = {"content-type": kind, "bookkeeper-protocol": str(PROTOCOL)}
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
-    try:
-        with transport.client().stream("POST", path, content=content, headers=headers) as answer:
-            if answer.status_code >= 300:
-                answer.read()
-            transport.judge(answer)
-            yield str(answer.status_code)
+    with contextlib.ExitStack() as stack, transport.sending(repeatable):
+        answer = stack.enter_context(transport.client().stream("POST", path, content=content, headers=headers))
+        if answer.status_code >= 300:
+            answer.read()
+        transport.judge(answer, repeatable)
+        return stack.pop_all(), answer
+    raise AssertionError("answered or raised")
+
+
+def _lines(transport: Transport, stack: contextlib.ExitStack, answer: httpx.Response) -> Iterator[str]:
+    import httpx
+
+    with stack:
+        try:
             yield from answer.iter_lines()
-    except httpx.TransportError as error:
-        raise ServerUnreachable(
-            f"the connection to {transport.url} broke before all was answered ({type(error).__name__}: {error})",
-            remedy="what was asked may have been done: look before you ask again",
-        ) from error
+        except httpx.TransportError as error:
+            raise ServerUnreachable(
+                f"the connection to {transport.url} broke before all was answered ({type(error).__name__}: {error})",
+                remedy="what was asked may have been done: look before you ask again",
+            ) from error
 
 
 def _items(transport: Transport, lines: Iterator[str], kind: Any) -> Iterator[Any]:

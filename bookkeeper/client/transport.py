@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bookkeeper.errors import (
     BookkeeperError,
@@ -28,6 +28,8 @@ from bookkeeper.wire import PROTOCOL, decode_error
 if TYPE_CHECKING:
     import httpx
     from tenacity import RetryCallState
+
+T = TypeVar("T")
 
 PATIENCE: Final = 60.0
 """Seconds for which a call is repeated before it fails."""
@@ -102,8 +104,13 @@ class Transport:
     def _patiently(
         self, method: str, path: str, body: bytes | None, token: str | None, repeatable: bool, patience: float
     ) -> Response:
+        return self.patiently(lambda: self._once(method, path, body, token, repeatable), patience)
+
+    def patiently(self, once: Callable[[], T], patience: float | None = None) -> T:
+        """Try until it is answered, for so many seconds; see `sending` for what is tried again."""
         import tenacity
 
+        patience = self.patience if patience is None else patience
         tries = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Again),
             wait=_pause,
@@ -111,7 +118,7 @@ class Transport:
             reraise=True,
         )
         try:
-            return tries(self._once, method, path, body, token, repeatable)
+            return tries(once)
         except _Again as error:
             if error.busy:
                 raise CatalogBusy(
@@ -120,13 +127,22 @@ class Transport:
             raise ServerUnreachable(f"{self.url} cannot be reached: {error}") from error
 
     def _once(self, method: str, path: str, body: bytes | None, token: str | None, repeatable: bool) -> Response:
-        import httpx
-
         headers = {"content-type": "application/json", "bookkeeper-protocol": str(PROTOCOL)}
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        try:
+        with self.sending(repeatable):
             answer = self.client().request(method, path, content=body, headers=headers)
+            self.judge(answer, repeatable)
+        named = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status_code, named, answer.content)
+
+    @contextlib.contextmanager
+    def sending(self, repeatable: bool) -> Iterator[None]:
+        """Raise what goes wrong on the way as ours, or as what `patiently` tries again."""
+        import httpx
+
+        try:
+            yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ServerUnreachable(
@@ -145,9 +161,6 @@ class Transport:
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
             raise UsageError(f"{self.url} cannot be asked: {error}") from error
-        self.judge(answer, repeatable)
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status_code, headers, answer.content)
 
     def judge(self, answer: httpx.Response, repeatable: bool = False) -> None:
         """Raise what an answer says, unless it is a good one."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from bookkeeper.catalog import NOW, Tx, integrity_errors, storable
 from bookkeeper.ledger.giveback import charge, release
 from bookkeeper.ledger.guards import GuardFailed, fate, refuse, tell_complete, who
-from bookkeeper.ledger.outputs import outputs_of
+from bookkeeper.ledger.outputs import outputs_of, require_own
 from bookkeeper.protocol import Fate, FileMark, Manifest, Mark, OutputRecord, ProcessKey, StoredOutput
 from bookkeeper.retries import Ended, Ruling
 
@@ -94,7 +94,7 @@ def stage(tx: Tx, key: ProcessKey, manifest: Manifest) -> None:
         raise GuardFailed(f"the manifest decides {len(manifest.files)} files of {delivered} delivered")
     if tx.run(HELD_BY_ME, {"id": key.id}).fetchone()[0] != delivered:
         raise GuardFailed(f"process {key.id} does not hold every file it was given")
-    _insert(tx, key.id, request, manifest.outputs, "staged")
+    _insert(tx, key, request, manifest.outputs, "staged")
 
 
 def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
@@ -121,7 +121,7 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
     if staged:
         _commit_staged(tx, ended.id, manifest.outputs, staged)
     else:
-        _insert(tx, ended.id, ended.request, manifest.outputs, "committed")
+        _insert(tx, key, ended.request, manifest.outputs, "committed")
     tx.run(REQUEST_TOTAL, {"request": ended.request, "count": consumed})
     tx.run(PROJECT_TOTAL, {"project": ended.project, "count": consumed})
     if consumed and not manifest.outputs:
@@ -184,10 +184,11 @@ def _check_whole(tx: Tx, ended: Ended, consumed: int) -> None:
         )
 
 
-def _insert(tx: Tx, process: int, request: int, outputs: Sequence[OutputRecord], state: str) -> None:
+def _insert(tx: Tx, key: ProcessKey, request: int, outputs: Sequence[OutputRecord], state: str) -> None:
     try:
         for output in outputs:
-            tx.run(OUTPUT, {"request": request, "id": process, "state": state, **_columns(output)})
+            require_own(key, output)
+            tx.run(OUTPUT, {"request": request, "id": key.id, "state": state, **_columns(output)})
     except integrity_errors() as error:
         names = ", ".join(output.final_url for output in outputs)
         raise GuardFailed(f"an output's name is taken ({names}): {error}") from error

@@ -177,7 +177,7 @@ def _refuse_rolled_back(tx: Tx, key: ProcessKey) -> None:
         raise giveback.fenced(key.id, reason)
 
 
-@operation("work", raised={"grace": "operate"})
+@operation("work", raised={"grace": "operate"}, again=True)
 def sweep(database: Database, *, grace: bool = True) -> int:
     """Roll back every process whose lease or `max_wall` has passed; return how many.
 
@@ -194,13 +194,13 @@ def sweep(database: Database, *, grace: bool = True) -> int:
     return expired
 
 
-@operation("work")
+@operation("work", again=True)
 def forgive(database: Database, reason: str) -> None:
     """Give every live process one lease, once: an outage kept their heartbeats away, not their deaths."""
     database.run(lambda tx: giveback.grace_all(tx, reason))
 
 
-@operation("work", process="process")
+@operation("work", process="process", again=True)
 def bury(database: Database, process: int, reason: str) -> bool:
     """Roll back a process whose worker is known to be dead, without waiting for its lease; tell whether it was live.
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from bookkeeper.catalog import NOW, Tx
-from bookkeeper.errors import NotAllowed, NotFound
+from bookkeeper.errors import NotAllowed, NotFound, UsageError
 from bookkeeper.events import record
-from bookkeeper.ledger.guards import move_share, target_project, tell_complete
-from bookkeeper.protocol import OutputRecord, StoredOutput
+from bookkeeper.ledger.guards import GuardFailed, move_share, tag, target_project, tell_complete
+from bookkeeper.protocol import OutputRecord, ProcessKey, StoredOutput
+from bookkeeper.stageout.names import final_url, parse_temporary
 
 _OUTPUT = """id, process_id, state, key, destination, temp_url, final_url, size, checksum, entries, unproved"""
 
@@ -133,6 +134,22 @@ def finish_reopen(tx: Tx, process: int) -> int:
     for file, other in tx.run(DOWNSTREAM, {"id": process}).fetchall():
         record(tx, "lineage.revoked", {"process": process}, project=other, file=file)
     return freed
+
+
+def require_own(key: ProcessKey, output: OutputRecord) -> None:
+    """Raise `GuardFailed` unless an output lies, and will lie, where this process may put one.
+
+    Whoever publishes or deletes it later does so with rights of their own: a job names nothing but uploads of its own
+    process, and final names in the same destination.
+    """
+    try:
+        temporary = parse_temporary(output.temp_url)
+        final = final_url(output.destination, output.final_url.rpartition("/")[2])
+    except UsageError as error:
+        raise GuardFailed(f"the manifest names an output that cannot be: {error}") from error
+    mine = temporary.process_id == key.id and temporary.nonce.startswith(tag(key.token))
+    if not mine or temporary.destination != output.destination or output.final_url != final:
+        raise GuardFailed(f"{output.temp_url} is no upload of process {key.id} that could become {output.final_url}")
 
 
 def will_write_to(tx: Tx, destination: str) -> None:

@@ -67,7 +67,7 @@ def new_owner() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
-@operation("work", name="cursors.create")
+@operation("work", name="cursors.create", again=True)
 def create(database: Database, names: Sequence[str], *, beginning: bool = False) -> None:
     """Make the cursors that are not there yet: at the end of the log, or at its ``beginning``."""
     if any(look(database, name) is None for name in names):
@@ -81,13 +81,13 @@ def look(database: Database, name: str) -> dict[str, Any] | None:
     return database.one(ONE, {"name": name})
 
 
-@operation("work", name="cursors.forward")
+@operation("work", name="cursors.forward", again=True)
 def forward(database: Database, name: str, event: int) -> None:
     """Move a cursor that nobody claims over events that its plug-in does not want."""
     database.run(lambda tx: tx.run(FORWARD, {"name": name, "event": event}).rowcount)
 
 
-@operation("work", name="cursors.take")
+@operation("work", name="cursors.take", again=True)
 def take(database: Database, name: str, me: str, seconds: float, gone: str | None = None) -> tuple[int, int] | None:
     """Claim a cursor for so long, also from one that is ``gone``; return its event and attempts, None where it is taken."""
     asked = {"name": name, "me": me, "seconds": seconds, "gone": gone}
@@ -95,14 +95,14 @@ def take(database: Database, name: str, me: str, seconds: float, gone: str | Non
     return None if row is None else (row[0], row[1])
 
 
-@operation("work", name="cursors.move")
+@operation("work", name="cursors.move", again=True)
 def move(database: Database, name: str, me: str, seconds: float, event: int, attempts: int) -> bool:
     """Write down how far a claimed cursor is, and claim it anew; tell whether it was still ours."""
     values = {"name": name, "me": me, "seconds": seconds, "event": event, "attempts": attempts}
     return database.run(lambda tx: tx.run(MOVE, values).rowcount) == 1
 
 
-@operation("work", name="cursors.release")
+@operation("work", name="cursors.release", again=True)
 def release(database: Database, name: str, me: str, event: int, attempts: int) -> None:
     """Let go of a claimed cursor."""
     values = {"name": name, "me": me, "event": event, "attempts": attempts}

@@ -1,6 +1,7 @@
 """Read the log of events, in the order of their numbers.
 
-Writers of SQLite come one after the other, so that an event never appears behind one that was read already.
+Writers of SQLite come one after the other, so that an event never appears behind one that was read already. Those of
+PostgreSQL do not: an event is read when no transaction is open any more that may have a lower number.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ SELECT e.id, e.at, e.kind, j.name AS project, r.name AS request, e.process_id, f
   LEFT JOIN projects j ON j.id = COALESCE(e.project_id, p.project_id)
   LEFT JOIN requests r ON r.id = j.request_id
   LEFT JOIN files f ON f.id = e.file_id
- WHERE e.id > :after ORDER BY e.id LIMIT :limit
+ WHERE e.id > :after
+--pg AND (bookkeeper_settled(e.xmin) OR e.id < (SELECT max(id) FROM events) - 10000000)
+ ORDER BY e.id LIMIT :limit
 """
 
 LAST_FAILURE: Final = """

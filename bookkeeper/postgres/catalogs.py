@@ -93,7 +93,7 @@ def upgrade(url: str) -> None:
             with contextlib.suppress(CatalogError):  # an older one is what this is for
                 check_revision(revision, name_of(url))
             _refuse_newer(revision, url)
-        if revision is None and _has_tables(raw):
+        if revision is None and has_tables(raw):
             raise CatalogError(f"{name_of(url)} is a database but no catalog", remedy="name an empty one")
         if revision == HEAD:
             return
@@ -109,6 +109,21 @@ def upgrade(url: str) -> None:
                 connection.commit()
         except DBAPIError as error:
             raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from error
+
+
+def connect_creating(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a connection to the database at ``url``, which is made if it is not there, alone among those that create."""
+    _require_readable(url)
+    try:
+        connection = connect(url)
+    except psycopg.OperationalError as error:
+        if not _is_missing(error):
+            raise translate(error, name_of(url)) from error
+        _create_database(url)
+        connection = connect(url)
+    connection.autocommit = False
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATING,))
+    return connection
 
 
 def _refuse_newer(revision: str, url: str) -> None:
@@ -147,7 +162,8 @@ def _revision_of(connection: psycopg.Connection[Any]) -> str | None:
     return None if found is None else str(found[0])
 
 
-def _has_tables(connection: psycopg.Connection[Any]) -> bool:
+def has_tables(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether a database holds anything already."""
     query = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() LIMIT 1"
     return connection.execute(query).fetchone() is not None
 

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.rows import tuple_row
@@ -43,7 +44,7 @@ CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 60
 READ_SECONDS: Final = 600
 
-_KERNEL: Final = (
+KERNEL: Final = (
     "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off"
     " -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
     f" -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout=120s"
@@ -56,6 +57,12 @@ _LOCK: Final = {
     (False, "project"): "SELECT pg_advisory_xact_lock_shared(7305, request_id::int) FROM projects WHERE name = %(of)s",
     (True, "project"): "SELECT pg_advisory_xact_lock(7305, request_id::int) FROM projects WHERE name = %(of)s",
 }
+
+_COLUMNS: Final = """
+SELECT column_name FROM information_schema.columns
+ WHERE table_schema = current_schema() AND table_name = 'processes' ORDER BY ordinal_position
+"""
+_NO_TOKEN: Final = sql.SQL("NULL::text AS token")
 
 C = TypeVar("C")
 
@@ -117,7 +124,10 @@ class PostgresTx:
         changed, left, text = 0, iter(rows), translated(statement)
         while chunk := list(islice(left, CHUNK)):  # whoever makes the rows may ask the database for them
             cursor = self._connection.cursor()
-            cursor.executemany(text, chunk)
+            if len(chunk) == 1:
+                cursor.execute(text, chunk[0])
+            else:
+                cursor.executemany(text, chunk)
             changed += max(cursor.rowcount, 0)
         return changed
 
@@ -140,7 +150,7 @@ class Writer:
         self._name = name
         self._entered = False
         level = "on" if durable else "off"
-        self.connection = connect(url, f"{_KERNEL} -c synchronous_commit={level}")
+        self.connection = connect(url, f"{KERNEL} -c synchronous_commit={level}")
         self._tx = PostgresTx(self.connection, hints)
 
     def __enter__(self) -> PostgresTx:
@@ -247,12 +257,10 @@ class Pool:
 def connect_to_read(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a connection to answer queries with. Tokens read as NULL."""
     connection = connect(url, f"-c statement_timeout={READ_SECONDS}s -c jit=off")
-    columns = connection.execute(
-        "SELECT column_name FROM information_schema.columns"
-        " WHERE table_schema = current_schema() AND table_name = 'processes' ORDER BY ordinal_position"
-    ).fetchall()
-    names = ", ".join(f'NULL::text AS "{name}"' if name == "token" else f'"{name}"' for (name,) in columns)
-    if names:
-        connection.execute(f"CREATE TEMPORARY VIEW processes AS SELECT {names} FROM processes")
+    columns = [name for (name,) in connection.execute(_COLUMNS).fetchall()]
+    if columns:
+        seen = [_NO_TOKEN if name == "token" else sql.Identifier(name) for name in columns]
+        view = sql.SQL("CREATE TEMPORARY VIEW processes AS SELECT {} FROM processes")
+        connection.execute(view.format(sql.SQL(", ").join(seen)))
     connection.execute("SET default_transaction_read_only = on")
     return connection

@@ -61,27 +61,10 @@ class PostgresDatabase(Database):
         A move that lost a race was undone whole, and is made again. Where the connection is lost, nobody knows whether
         the move was made: it is made again all the same, for a move that is repeated answers as it did.
         """
-        races, deadline = 0, time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self._once(move, durable=durable)
-            except LOST_RACE as error:
-                races += 1
-                if races > RACES:
-                    raise translate(error, self.name) from error
-                time.sleep(random.uniform(0, 0.002 * 2 ** min(races, 7)))  # noqa: S311 - who waits how long is no secret
-            except _Lost as lost:
-                if time.monotonic() > deadline:
-                    raise lost.error from lost.__cause__
-                time.sleep(random.uniform(0.05, LONGEST_PAUSE))  # noqa: S311
+        return _patiently(lambda: self._once(move, durable=durable), self.name)
 
     def _once(self, move: Callable[[Tx], T], *, durable: bool) -> T:
-        try:
-            writer = self._pool.writer(durable=durable)
-        except CatalogError as error:
-            if isinstance(error.__cause__, psycopg.Error) and is_lost(error.__cause__, None):
-                raise _Lost(error) from error.__cause__
-            raise
+        writer = self._connected(lambda: self._pool.writer(durable=durable))
         connection = writer.connection
         try:
             answer = move(writer.begin())
@@ -122,30 +105,40 @@ class PostgresDatabase(Database):
             raise QueryError(
                 "this statement would change the catalog, or reads what it may not", remedy="only SELECT is answered"
             )
-        for last in (False, True):
-            connection = self._pool.reader()
+        return _patiently(lambda: self._ask(query, parameters, most, seconds), self.name)
+
+    def _ask(
+        self, query: str, parameters: Parameters, most: int | None, seconds: float | None
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        connection = self._connected(self._pool.reader)
+        try:
+            connection.execute("BEGIN READ ONLY")
             try:
-                connection.execute("BEGIN READ ONLY")
-                try:
-                    text = translated(query, bound=bool(parameters))
-                    if seconds is not None:
-                        connection.execute(LIMIT_TIME, (f"{seconds * 1000:.0f}",))
-                    cursor = connection.cursor()
-                    if most is None:
-                        rows = cursor.execute(text, parameters or None).fetchall()
-                    else:  # one by one, so that no answer is held whole
-                        rows = list(islice(cursor.stream(text, parameters or None), most))
-                    return [column.name for column in cursor.description or ()], rows
-                finally:
-                    if not connection.closed:
-                        connection.execute("ROLLBACK")
-            except psycopg.Error as error:
-                if not is_lost(error, connection):
-                    raise query_error(error, self.name) from error
+                text = translated(query, bound=bool(parameters))
+                if seconds is not None:
+                    connection.execute(LIMIT_TIME, (f"{seconds * 1000:.0f}",))
+                cursor = connection.cursor()
+                if most is None:
+                    rows = cursor.execute(text, parameters or None).fetchall()
+                else:  # one by one, so that no answer is held whole
+                    rows = list(islice(cursor.stream(text, parameters or None), most))
+                return [column.name for column in cursor.description or ()], rows
+            finally:
+                if not connection.closed:
+                    connection.execute("ROLLBACK")
+        except psycopg.Error as error:
+            if is_lost(error, connection):
                 self._pool.forget()
-                if last:
-                    raise translate(error, self.name, connection) from error
-        raise AssertionError("answered or raised")
+                raise _Lost(translate(error, self.name, connection)) from error
+            raise query_error(error, self.name) from error
+
+    def _connected(self, connect: Callable[[], T]) -> T:
+        try:
+            return connect()
+        except CatalogError as error:
+            if isinstance(error.__cause__, psycopg.Error) and is_lost(error.__cause__, None):
+                raise _Lost(error) from error.__cause__
+            raise
 
     @contextlib.contextmanager
     def auditor(self) -> Iterator[Auditor]:
@@ -170,6 +163,23 @@ class _Lost(Exception):
     def __init__(self, error: BookkeeperError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _patiently(act: Callable[[], T], name: str) -> T:
+    """Do it again where a race was lost, a few times, and while the server does not answer, for a while."""
+    races, deadline = 0, time.monotonic() + PATIENCE
+    while True:
+        try:
+            return act()
+        except LOST_RACE as error:
+            races += 1
+            if races > RACES:
+                raise translate(error, name) from error
+            time.sleep(random.uniform(0, 0.002 * 2 ** min(races, 7)))  # noqa: S311 - who waits how long is no secret
+        except _Lost as lost:
+            if time.monotonic() > deadline:
+                raise lost.error from lost.__cause__
+            time.sleep(random.uniform(0.05, LONGEST_PAUSE))  # noqa: S311
 
 
 class _Auditor:

@@ -7,7 +7,8 @@ from typing import Final
 import psycopg
 from psycopg import errors
 
-from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, QueryError, UsageError
+from bookkeeper.database import SEALED, THE_NEW_ONE
+from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, NotAllowed, QueryError, UsageError
 
 LOST_RACE: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 """The transaction was undone whole, because another won: to be made again."""
@@ -36,6 +37,8 @@ def first_line(error: psycopg.Error) -> str:
 def translate(error: psycopg.Error, name: str, connection: psycopg.Connection | None = None) -> BookkeeperError:
     """Return a driver's error as one of ours; the message names the catalog."""
     said = first_line(error)
+    if isinstance(error, errors.ObjectNotInPrerequisiteState) and said.startswith(SEALED):
+        return NotAllowed(f"{name}: {said}", remedy=THE_NEW_ONE)
     if isinstance(error, errors.LockNotAvailable):
         return CatalogBusy(f"{name} stayed locked ({said})", remedy="find what holds it in pg_stat_activity; try again")
     if isinstance(error, errors.DiskFull):

@@ -46,7 +46,7 @@ def reclassify(
     return explained_anew(database, names, rules=None if rules is None else rules.as_list(), dry_run=dry_run)
 
 
-@operation("operate", slow=True)
+@operation("operate", slow=True, again=True)
 def explained_anew(
     database: Database, names: Sequence[str], *, rules: Sequence[Mapping[str, Any]] | None, dry_run: bool
 ) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bookkeeper import durations
 from bookkeeper.errors import StorageError
-from bookkeeper.reporting import plots
+from bookkeeper.reporting import plots, values
 
 
 def page_of(report: Mapping[str, Any], failed: Mapping[str, Any]) -> str:
@@ -27,7 +25,7 @@ def page_of(report: Mapping[str, Any], failed: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(span=_span, number=_number, percent=_percent, when=_when, listed=_listed, speed=_speed)
+    environment.filters.update(values.FILTERS)
     template = environment.get_template("page.html.j2")
     return template.render(report=report, failed=failed, figures=_figures(report), version=bookkeeper.__version__)
 
@@ -67,17 +65,21 @@ def _figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         drawn.append(("How processes ended", "", plots.ends(report["progress"])))
     if wall:
         label = "wall time of committed processes"
-        drawn.append(("Wall time", _in_short(wall, _span), plots.seconds("wall", wall, label)))
+        drawn.append(("Wall time", _in_short(wall, values.span), plots.seconds("wall", wall, label)))
     if memory:
         words = _in_short(memory, lambda value: f"{value:,.0f} MB")
         drawn.append(("Memory", words, plots.histogram("memory", memory, "peak memory in MB")))
     if efficiency:
         label = "CPU time / wall time in %"
         drawn.append(
-            ("CPU efficiency", _in_short(efficiency, _percent), plots.histogram("cpu", efficiency, label, scale=0.01))
+            (
+                "CPU efficiency",
+                _in_short(efficiency, values.percent),
+                plots.histogram("cpu", efficiency, label, scale=0.01),
+            )
         )
     if speed:
-        words = _in_short(speed, lambda value: f"{_speed(value)} {speed['unit']}")
+        words = _in_short(speed, lambda value: f"{values.speed(value)} {speed['unit']}")
         drawn.append(("Speed", words, plots.histogram("speed", speed, f"{speed['unit']} of committed processes")))
     if lost:
         drawn.append(("Lost time", "wall time of rolled-back processes", plots.waste(lost)))
@@ -90,35 +92,3 @@ def _figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _in_short(found: Mapping[str, Any], show: Any) -> str:
     return f"median {show(found['median'])}, 95 % up to {show(found['p95'])}, at most {show(found['max'])}"
-
-
-def _span(seconds: float | None) -> str:
-    return "–" if seconds is None else durations.words(max(0.0, seconds)) if seconds else "0 s"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
-def _speed(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
-
-
-def _when(seconds: float | None) -> str:
-    return "–" if seconds is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
-
-
-def _listed(some: Mapping[str, Any]) -> str:
-    """Return ``a, b and 12 more``."""
-    names = [str(name) if name is not None else "unknown" for name in some["names"]]
-    more = some["count"] - len(names)
-    if more <= 0 and not some["at_least"]:
-        return ", ".join(names)
-    told = (
-        f"at least {more:,} more" if some["at_least"] and more > 0 else f"{more:,} more" if more > 0 else "perhaps more"
-    )
-    return f"{', '.join(names)} and {told}"

@@ -71,7 +71,7 @@ def performance_of(database: Database, project: str) -> dict[str, Any]:
         "cpu_efficiency": distribution(_efficiency(row["cpu_s"], row["wall_s"]) for row in measured),
         "speed": _speed([row for row in measured if row["state"] in COMMITTED]),
         "slow_nodes": slowness.slow_nodes([row for row in measured if row["state"] in COMMITTED]),
-        "progress": _progress(ended, now.started_at),
+        "progress": progress_of(ended, now.started_at),
         "waste": _waste(database, asked, sum(row["waste_s"] for row in nodes)),
     }
 
@@ -106,8 +106,9 @@ def _speed(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     return None
 
 
-def _progress(ended: list[dict[str, Any]], began: float) -> list[dict[str, Any]]:
-    """Return, for equal intervals up to the last end of a process: ``begin``, ``end``, ``committed`` and ``rolled_back``
+def progress_of(ended: list[dict[str, Any]], began: float) -> list[dict[str, Any]]:
+    """Return, for equal intervals up to the last end of a process (rows with state, started_at, ended_at, delivered and
+    ``files``, those that it consumed): ``begin``, ``end``, ``committed`` and ``rolled_back``
     (processes), ``files`` (of those that were committed).
     """
     if not ended:

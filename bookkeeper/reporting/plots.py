@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -62,11 +62,13 @@ _SETTINGS: Final[Any] = {
 _STYLE: Final = re.compile(r"<defs>\s*<style.*?</style>\s*</defs>\s*", re.DOTALL)
 _ID: Final = re.compile(r'\bid="([^"]+)"')
 _USE: Final = re.compile(r'(url\(#|href="#)([^)"]+)')
+_INLINE: Final = re.compile(r'\bstyle="([^"]*)"')
+_SIZE: Final = re.compile(r"[0-9.]+px")
 _FONT: Final = re.compile(r"(font(?:-family)?: [^;\"]*?)'[^;\"]*(?=[;\"])")
 
 
-def progress(parts: Sequence[Mapping[str, Any]], files: int) -> str:
-    """Draw the files that were committed and the processes that were rolled back, over time."""
+def progress(parts: Sequence[Mapping[str, Any]], files: int, before: int = 0) -> str:
+    """Draw the files that were committed in each interval and the share of all, over time; ``before`` had come before."""
 
     def draw(axes: Axes) -> None:
         begin = parts[0]["begin"]
@@ -80,7 +82,7 @@ def progress(parts: Sequence[Mapping[str, Any]], files: int) -> str:
         axes.set_xlabel(f"{name} since the start")
         axes.grid(visible=False, axis="x")
         axes.set_xlim(0, ends[-1])
-        total, sums = 0, [0.0]
+        total, sums = before, [100.0 * before / max(files, 1)]
         for part in parts:
             total += part["files"]
             sums.append(100.0 * total / max(files, 1))
@@ -208,6 +210,22 @@ def _svg(name: str, draw: Callable[[Axes], None], title: str, *, rows: int = 0) 
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _embedded(name, text.getvalue(), title)
+
+
+def without_styles(svg: str) -> str:
+    """Return an SVG of this module whose styles are attributes: a page that forbids inline styles may show it."""
+    return _INLINE.sub(lambda found: " ".join(_attributes(found.group(1))), svg)
+
+
+def _attributes(style: str) -> Iterator[str]:
+    for one in style.split(";"):
+        name, _, value = one.partition(":")
+        if name.strip() == "font":  # "9px inherit": the size is what matters, the family is the page's
+            found = _SIZE.search(value)
+            if found:
+                yield f'font-size="{found.group()}"'
+        elif value.strip():
+            yield f'{name.strip()}="{value.strip()}"'
 
 
 def _embedded(name: str, svg: str, title: str) -> str:

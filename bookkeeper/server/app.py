@@ -48,6 +48,8 @@ class Settings:
     most_waiting: int = MOST_WAITING
     most_at_once: int = MOST_AT_ONCE
     tick: float = 5.0
+    logs: bool = True
+    """Whether the pages show the ends of the logs that lie on the server's host."""
 
 
 class Application:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def parts_of(database: Database, *, open_to_all: bool, settings: Settings | None
     return Parts(
         guard=None if open_to_all else _guard(database),
         operations=_router("bookkeeper.server.operations"),
-        pages=_router("bookkeeper.server.pages"),
+        pages=_pages(settings or Settings()),
         settings=settings or Settings(),
     )
 
@@ -59,6 +60,12 @@ def _guard(database: Database) -> Guard:
     from bookkeeper.access import gate
 
     return gate(database)
+
+
+def _pages(settings: Settings) -> MakeRouter:
+    from bookkeeper.server import pages
+
+    return partial(pages.router, logs=settings.logs)
 
 
 def _router(module: str) -> MakeRouter | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
 
 
+@cache
 def schema_of(kind: Any) -> dict[str, Any]:
     """Return the schema of a type, with those that it refers to written out."""
     found = msgspec.json.schema(kind, schema_hook=lambda _: {})

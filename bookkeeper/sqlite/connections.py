@@ -21,7 +21,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, CatalogMissing, Fenced, UsageError
+from bookkeeper.database import SEALED, THE_NEW_ONE
+from bookkeeper.errors import (
+    BookkeeperError,
+    CatalogBusy,
+    CatalogError,
+    CatalogMissing,
+    Fenced,
+    NotAllowed,
+    UsageError,
+)
 
 BUSY_SECONDS: Final = 60.0
 _HIDDEN_COLUMNS: Final = {("processes", "token")}
@@ -62,6 +71,8 @@ def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
         return CatalogError(f"{path} cannot be opened ({error})", remedy="check the path and its permissions")
     if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return CatalogError(f"{path} is no sound SQLite database ({error})", remedy="restore the backup")
+    if str(error).startswith(SEALED):
+        return NotAllowed(f"{path}: {error}", remedy=THE_NEW_ONE)
     if code == sqlite3.SQLITE_CONSTRAINT:
         return UsageError(f"{path} refuses this ({error}); nothing was changed")
     if code == sqlite3.SQLITE_IOERR:

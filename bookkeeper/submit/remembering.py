@@ -33,7 +33,7 @@ def remember(database: Database, spec: Spec, path: str, jobs: int | None) -> Non
     record(database, spec.project.name, {"spec": str(Path(path).absolute()), **terms(spec, jobs)})
 
 
-@operation("work", project="project")
+@operation("work", project="project", again=True)
 def record(database: Database, project: str, body: dict[str, Any]) -> None:
     """Record what a project was submitted with."""
     database.run(lambda tx: events.record(tx, SUBMITTED, body, project=requests.find(tx, project).id))

@@ -45,6 +45,8 @@ HOMES: Final = {
     "check": "catalog",
     "sql": "catalog",
     "backup": "catalog",
+    "copy": "copy",
+    "export": "export",
     "validate": "catalog",
 }
 """The module of every command, in the order in which help shows them."""
@@ -165,7 +167,7 @@ def bookkeeper(
         str | None,
         typer.Option(
             metavar="URL",
-            help="The catalog; else $BOOKKEEPER_CATALOG, else sqlite:///bookkeeper.db in this folder.",
+            help="The catalog: a file, a database, or the https address of a server; else $BOOKKEEPER_CATALOG, else sqlite:///bookkeeper.db in this folder.",
         ),
     ] = None,
     version: Annotated[

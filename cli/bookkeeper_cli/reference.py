@@ -31,6 +31,15 @@ folder. `bookkeeper --version` prints the version. Every command has `--help`. W
 document (an array of objects, or an object) whose keys are stable; times in it are seconds since the epoch, UTC. On a
 terminal there are tables, bars and colours (`NO_COLOR=1` turns colours off); in a pipe, and where a line does not fit,
 plain lines. The [exit codes](exit-codes.md) say how a command ended.
+
+| the catalog's address | is |
+|---|---|
+| `sqlite:///run3.db`, `sqlite:////data/run3.db`, or a plain path | a file on this host |
+| `postgresql://USER@HOST/NAME` | a database |
+| `https://HOST:PORT`, `http://HOST:PORT` | a [server](../how-to/remote.md) |
+
+A server asks who calls. The token is never typed on a command line and never part of an address: it is taken from
+`$BOOKKEEPER_TOKEN`, else from the file that `$BOOKKEEPER_TOKEN_FILE` names, else from `~/.config/bookkeeper/token`.
 """
 
 _CODES: Final = """\

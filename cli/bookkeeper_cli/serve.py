@@ -33,6 +33,9 @@ def serve(
         float, typer.Option(min=0.1, metavar="N", help="Calls a second that one caller may make on average.")
     ] = 1000.0,
     body: Annotated[int, typer.Option(min=1, metavar="MB", help="The largest message that is taken.")] = 64,
+    hide_logs: Annotated[
+        bool, typer.Option("--hide-logs", help="Let the pages not show what the commands of processes wrote.")
+    ] = False,
     log_level: Annotated[
         str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -54,6 +57,6 @@ def serve(
 
     log_to_stderr(log_level)
     place = running.Place(host, port, tls_cert, tls_key)
-    settings = Settings(body=body << 20, rate=rate, burst=5 * rate)
+    settings = Settings(body=body << 20, rate=rate, burst=5 * rate, logs=not hide_logs)
     with catalogs.writing() as database:
         assembly.serve(database, place, told, open_to_all=open_, workers=workers, settings=settings)

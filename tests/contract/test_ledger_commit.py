@@ -18,6 +18,11 @@ def files_of(job: Job) -> list[FileMark]:
     return [FileMark(id, Mark.CONSUMED) for id in job.ids.values()]
 
 
+def another(**addresses: str) -> Callable[[Job], Manifest]:
+    """A manifest with an output whose addresses are not what they should be."""
+    return lambda job: job.manifest(replace(job.output(), **addresses))
+
+
 def wrong_number(job: Job) -> Manifest:
     return Manifest([*files_of(job)[:-1], FileMark(99_999, Mark.CONSUMED)], [job.output()])
 
@@ -61,6 +66,22 @@ REFUSED: dict[str, tuple[Callable[[Job], Manifest], str]] = {
         "taken",
     ),
     "a final name that counts elsewhere": (name_taken, "taken"),
+    "a final name in another place": (another(final_url="/home/alice/thesis.root"), "no upload"),
+    "a final name above the destination": (another(final_url="/results/../etc/x.root"), "no upload"),
+    "a final name that is hidden": (another(final_url="/results/.profile"), "cannot be"),
+    "the name of the destination's claim": (another(final_url="/results/.bookkeeper/claim"), "no upload"),
+    "a temporary that is none": (another(temp_url="/home/alice/thesis.root"), "cannot be"),
+    "a temporary of another destination": (another(destination="/home/alice"), "no upload"),
+    "a destination that is hidden": (another(destination="/results/.bookkeeper/1-a-0"), "cannot be"),
+    "a temporary behind a cache": (another(temp_url="simplecache::file:///results/x"), "cannot be"),
+    "the upload of another process": (
+        lambda job: job.manifest(replace(job.output(), temp_url=f"/results/.bookkeeper/{job.key.id + 1}-a-0/x")),
+        "no upload",
+    ),
+    "an upload by another token": (
+        lambda job: job.manifest(replace(job.output(), temp_url=f"/results/.bookkeeper/{job.key.id}-a-0/x")),
+        "no upload",
+    ),
 }
 
 
@@ -238,17 +259,17 @@ def test_a_staged_process_cannot_say_afterwards_that_it_has_no_output(world: Wor
         world.ledger.commit(job.key, job.manifest(no_output=True))
 
 
-@pytest.mark.parametrize("case", ["missing file", "taken temporary name"])
+@pytest.mark.parametrize("case", ["missing file", "taken final name"])
 def test_a_stage_that_is_refused_rolls_back(world: World, case: str) -> None:
     job = world.start()
     job.take(2)
-    manifest = job.manifest(job.output())
+    manifest = job.manifest(job.output("shared.root"))
     if case == "missing file":
         manifest = Manifest(manifest.files[1:], manifest.outputs)
     else:
         other = world.start()
         other.take(1)
-        world.ledger.stage(other.key, other.manifest(job.output("other.root"), replace(job.output(), final_url="/r/x")))
+        world.ledger.stage(other.key, other.manifest(other.output("shared.root")))
     with pytest.raises(RolledBack):
         world.ledger.stage(job.key, manifest)
     assert world.state(job) == "rolled_back"

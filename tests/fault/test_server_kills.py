@@ -46,7 +46,7 @@ def test_a_server_killed_under_its_clients_loses_and_doubles_nothing(world: Worl
             client.join(120)
             assert not client.is_alive()
         assert not failures
-    assert server.stop() == 0
+        assert server.stop() == 0
     assert world.files("committed") == sorted(f"f{number:03d}" for number in range(FILES))
     assert set(told.values()) == {1}
     assert len(told) == FILES  # nothing was committed that nobody was told of, and nobody was told twice

@@ -68,12 +68,19 @@ class LedgerMachine(RuleBasedStateMachine):
     """Jobs and operators do what they like in any order."""
 
     request: ClassVar[dict[str, Any]] = {}
+    backend: ClassVar[str] = "sqlite"
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="bookkeeper-"))
         self.world = World.create(
-            self.folder / "c.db", FILES, max_attempts=ATTEMPTS, files_per_process=4, policy=POLICY, **self.request
+            self.folder / "c.db",
+            FILES,
+            backend=self.backend,
+            max_attempts=ATTEMPTS,
+            files_per_process=4,
+            policy=POLICY,
+            **self.request,
         )
         self.model = Model(self.world.files("available"))
         self.jobs: list[Job] = []
@@ -504,6 +511,16 @@ class PartitionMachine(LedgerMachine):
     request: ClassVar[dict[str, Any]] = {"partition_by": {"files": 2}}
 
 
+class PostgresMachine(LedgerMachine):
+    """The same over PostgreSQL."""
+
+    backend: ClassVar[str] = "postgresql"
+
+
+class PostgresPartitionMachine(PostgresMachine, PartitionMachine):
+    """Whole partitions over PostgreSQL."""
+
+
 class _Only:
     """Draws one job whatever is asked."""
 
@@ -535,3 +552,7 @@ TestPull = LedgerMachine.TestCase
 TestPull.settings = PROFILE
 TestPartitions = PartitionMachine.TestCase
 TestPartitions.settings = PROFILE
+TestPullPostgres = PostgresMachine.TestCase
+TestPullPostgres.settings = settings(PROFILE, max_examples=500 if THOROUGH else 8)
+TestPartitionsPostgres = PostgresPartitionMachine.TestCase
+TestPartitionsPostgres.settings = settings(PROFILE, max_examples=500 if THOROUGH else 8)

@@ -17,6 +17,7 @@ from bookkeeper.backup import backup
 from bookkeeper.errors import CatalogError, Forbidden, NotFound, Unauthenticated, UsageError
 from bookkeeper.ledger.restore import put_to_use
 from forging import by_hmac, contents, part, unsigned, with_claims, with_header
+from services import postgres
 
 
 class Clock:
@@ -418,3 +419,22 @@ def test_events_tell_what_was_done_and_by_whom(catalog: Catalog) -> None:
         ("token.revoked", "boss"),
         ("keys.rotated", "boss"),
     ]
+
+
+def test_tokens_live_in_postgresql_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with open_catalog(postgres.shared().new()) as catalog:
+        catalog.declare_files([{"name": "f", "size": 1}])
+        catalog.define_dataset("all", files=["f"])
+        catalog.start_project("zmumu", dataset="all", application=("a", "b", "1"))
+        made = access.create(catalog.database, "alice", scope="work", projects=["zmumu"], lifetime=60)
+        guard = Guard(catalog.database)
+        guard.identify(f"Bearer {made.token}").require("work", "zmumu")
+        assert len(access.rotate(catalog.database).verifying) == 1
+        (row,) = access.list_all(catalog.database)
+        assert (row["state"], row["projects"], row["expires_at"] - row["created_at"]) == ("valid", ["zmumu"], 60)
+        assert guard.identify(f"Bearer {made.token}").name == "alice"
+        assert access.revoke(catalog.database, "alice") == [made.id]
+        assert cause(guard, f"Bearer {made.token}") == "revoked"
+        access.create(catalog.database, "bob", scope="admin")
+        assert access.rotate(catalog.database, compromised=True).revoked == 1

@@ -47,8 +47,10 @@ def at_once(group: GroupCommit, *works: Callable[[], Any], durable: bool = False
     async def together() -> list[Any]:
         first = group.submit(hold)
         assert begun.wait(30)
-        futures: list[Awaitable[Any]] = [group.submit(work, durable=durable) for work in works]
-        busy.set()
+        try:
+            futures: list[Awaitable[Any]] = [group.submit(work, durable=durable) for work in works]
+        finally:
+            busy.set()
         await first
         return await asyncio.gather(*futures, return_exceptions=True)
 

@@ -8,37 +8,17 @@ import time
 from typing import Any, Final
 
 from bookkeeper import durations
+from bookkeeper.reporting.tones import tone
+from bookkeeper.reporting.values import size as size
 from bookkeeper_cli.render.streams import visible_json
 
-_STYLES: Final = {
-    "open": "cyan",
-    "paused": "yellow",
-    "ended": "dim",
-    "active": "cyan",
-    "staged": "cyan",
-    "held": "cyan",
-    "available": "",
-    "delivered": "",
-    "opened": "cyan",
-    "consumed": "green",
-    "committed": "green",
-    "published": "green",
-    "parked": "yellow",
-    "skipped": "yellow",
-    "failed": "red",
-    "rolled_back": "red",
-    "discarded": "dim",
-    "revoking": "yellow",
-    "revoked": "yellow",
-    "retired": "dim",
-    "violation": "red",
-    "note": "dim",
-}
+_STYLES: Final = {"good": "green", "live": "cyan", "warn": "yellow", "bad": "red", "idle": "dim"}
+"""Of every tone, the style of the terminal."""
 
 
 def state_style(state: Any) -> str:
     """Return the style of a state, "" where it has none."""
-    return _STYLES.get(str(state), "")
+    return _STYLES.get(tone(state), "")
 
 
 def when(seconds: float | None) -> str:
@@ -59,16 +39,6 @@ def number(value: int | None) -> str:
 def count(value: int, thing: str, things: str | None = None) -> str:
     """Return ``1 file``, ``2,304 files``."""
     return f"{value:,} {thing if value == 1 else things or thing + 's'}"
-
-
-def size(value: int | None) -> str:
-    """Return bytes in a handy unit: ``512 B``, ``1.2 MB``."""
-    if value is None:
-        return "–"
-    amount, units = float(value), ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
-    while amount >= 999.5 and len(units) > 1:
-        amount, units = amount / 1000, units[1:]
-    return f"{amount:.0f} {units[0]}" if units[0] == "B" or amount >= 99.5 else f"{amount:.1f} {units[0]}"
 
 
 def span(seconds: float | None) -> str:

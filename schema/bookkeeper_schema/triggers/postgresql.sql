@@ -15,6 +15,13 @@ FOR EACH ROW EXECUTE FUNCTION bookkeeper_refuse('deliveries are the history: nev
 CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger
 FOR EACH ROW EXECUTE FUNCTION bookkeeper_refuse('a file never leaves its request');
 
+-- Whether every transaction that began before this one's writer has ended; in the arithmetic of 32 bits in which PostgreSQL
+-- counts them: what is more than half the circle behind counts as ahead.
+CREATE OR REPLACE FUNCTION bookkeeper_settled(writer xid) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS
+$$
+SELECT ((pg_snapshot_xmin(pg_current_snapshot())::text::bigint - writer::text::bigint) & 4294967295) BETWEEN 1 AND 2147483647
+$$;
+
 -- What SQLite has and the library's statements use: globs (as a regular expression), and metadata by its JSON path.
 CREATE OR REPLACE FUNCTION bookkeeper_glob(glob text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS
 $$
