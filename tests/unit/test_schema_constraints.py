@@ -95,8 +95,8 @@ def catalog(tmp_path: Path) -> Catalog:
     access.create(catalog.database, "alice", scope="work")
     with catalog.database.transaction() as tx:
         tx.run("INSERT INTO cursors (name, event_id) VALUES ('mail', 1)")
-        tx.run("INSERT INTO journals (run, process_id, records, decided, taken_at) VALUES ('a', 1, 3, true, 1.0)")
-        tx.run("INSERT INTO journals (run, process_id, records, decided, taken_at) VALUES ('b', 1, 3, false, 1.0)")
+        tx.run("INSERT INTO journals (run, process_id, records, decided, taken_at) VALUES ('a', 1, 3, false, 1.0)")
+        tx.run("INSERT INTO journals (run, process_id, records, decided, taken_at) VALUES ('b', 1, 3, true, 1.0)")
     return catalog
 
 
