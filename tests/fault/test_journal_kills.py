@@ -62,6 +62,7 @@ def test_a_worker_killed_after_any_record_counts_whole_or_not_at_all(tmp_path: P
     assert (n > 6, incomplete >= 5) == (True, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["fails", "is refused", "is one of two"])
 def test_an_ingest_killed_at_any_statement_is_finished_by_the_next(tmp_path: Path, how: str) -> None:
     n, code = 0, -signal.SIGKILL
