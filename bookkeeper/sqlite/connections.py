@@ -54,6 +54,14 @@ def path_of(url: str) -> Path:
     return Path(rest[1:]).expanduser().absolute()
 
 
+def too_large() -> UsageError:
+    """Return the error of a number that no column holds."""
+    return UsageError(
+        "a number is too large: whole numbers have 64 bits; nothing was changed",
+        remedy="give one between -2^63 and 2^63 - 1",
+    )
+
+
 def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
     """Return a driver's error as one of ours; the message names the catalog."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -74,7 +82,7 @@ def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
     if str(error).startswith(SEALED):
         return NotAllowed(f"{path}: {error}", remedy=THE_NEW_ONE)
     if code == sqlite3.SQLITE_CONSTRAINT:
-        return UsageError(f"{path} refuses this ({error}); nothing was changed")
+        return UsageError(f"the catalog refuses this ({error}); nothing was changed")
     if code == sqlite3.SQLITE_IOERR:
         return CatalogError(
             f"{path}: the disk failed ({error})", remedy="check the disk; the last transaction was not made"
@@ -189,7 +197,7 @@ class Writer:
         if isinstance(error, sqlite3.Error):
             raise translate(error, self._path) from error
         if isinstance(error, OverflowError):
-            raise UsageError(f"a number is too large for {self._path}; nothing was changed") from error
+            raise too_large() from error
 
     def _settle(self) -> None:
         """Make what was only read durable too: an answer such as "committed already" must survive a loss of power.

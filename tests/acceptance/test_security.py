@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from attacking import Route, least, put, routes, texts
 from bookkeeper import Catalog, access, create_catalog
 from bookkeeper.access.http import FailureLimit, Gate
 from bookkeeper.server import Settings
+from bookkeeper.server.pages.routes import PATHS
 from forging import by_hmac, contents, unsigned, with_claims, with_header
 from services.reach import served
 
@@ -76,6 +78,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("served")
     (folder / "canary.txt").write_text(CANARY)
+    FOLDER[:] = [str(folder)]
     catalog = create_catalog(f"sqlite:///{folder}/c.db")
     catalog.declare_files([{"name": f"f{n}", "size": n, "locations": [f"/data/f{n}"]} for n in range(20)])
     catalog.define_dataset("all", where="name like 'f%'")
@@ -115,6 +118,9 @@ def refusal(answer: httpx.Response, *statuses: int) -> dict[str, str]:
     return said  # type: ignore[no-any-return]
 
 
+FOLDER: list[str] = []
+"""Where the catalog lies: nobody is told, but who said it himself."""
+
 INSIDES = re.compile(
     r"Traceback|File \"|site-packages|sqlite3\.|sqlalchemy|OperationalError|psycopg|bookkeeper/\w+\.py|\.py\b"
 )
@@ -125,6 +131,11 @@ def plain(answer: httpx.Response) -> None:
     assert not INSIDES.search(answer.text), answer.text[:500]
     assert CANARY not in answer.text
     assert "root:x:0" not in answer.text
+    asked = unquote(str(answer.request.url))
+    with contextlib.suppress(httpx.StreamConsumed):  # what was sent in parts says nothing of ours
+        asked += repr(answer.request.read())
+    for folder in FOLDER:
+        assert answer.status_code < 400 or folder in asked or folder not in answer.text, answer.text[:500]
 
 
 def test_the_routes_are_known(scene: Scene) -> None:
@@ -447,6 +458,24 @@ def test_no_field_of_any_route_is_taken_for_more_than_a_text(
     assert scene.catalog.check() == []
     assert not list(tmp_path.iterdir())
     assert not list(scene.folder.rglob("pwned")) and not Path("pwned").exists()
+
+
+NUMBERS = ["-1", "0", "9" * 5000, str(2**63), "1e400", "NaN", "0x10", "१२"]
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/static/{version}/{name}"])
+def test_no_page_takes_an_address_for_more_than_a_text(scene: Scene, path: str) -> None:
+    """In each place of the path, and in everything that the pages read from a query; none answers with what is active."""
+    for payload in [*payloads(scene.folder), *NUMBERS]:
+        place = re.sub(r"\{\w+\}", quote(payload, ""), path)
+        query = dict.fromkeys(("q", "name", "state", "after", "before", "newest", "sort", "project", "kind"), payload)
+        for asked in ({}, query):
+            answer = scene.client.get(place or "/", params=asked)
+            assert answer.status_code < 500, (path, payload, answer.text[-500:])
+            plain(answer)
+            assert "<script>alert" not in answer.text
+            assert "set-cookie" not in answer.headers
+            assert "49" + "$" not in answer.text
 
 
 SQL = [
