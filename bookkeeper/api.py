@@ -19,6 +19,7 @@ from bookkeeper.protocol import StartProcess
 
 if TYPE_CHECKING:
     from bookkeeper.check import Finding
+    from bookkeeper.export import ExportInfo
     from bookkeeper.files import Declared
 
 Lease = float | str | None
@@ -234,6 +235,15 @@ class Project:
         """Return the project that takes up what is missing, created once; None where nothing is missing."""
         name = recovery.recover(self._database, self.name, fence=fence)
         return None if name is None else Project(self._catalog, name)
+
+    def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> ExportInfo:
+        """Write the history of the request into an SQLite file; ``overwrite`` replaces an older export only.
+
+        Raises `Conflict` where the file exists, `StorageError` where it cannot be written.
+        """
+        from bookkeeper.export import export
+
+        return export(self._database, self.name, path, overwrite=overwrite)
 
     def reopen(self, process_id: int, reason: str) -> int:
         """Take back a committed process whose output was lost: delete its objects, free its files; return how many."""

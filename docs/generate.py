@@ -1,6 +1,6 @@
-"""The reference pages that are made from the schema: the tables, and the states with their legal moves.
+"""The reference pages that are made: the tables, the states with their legal moves, the protocol over HTTP.
 
-``python docs/generate.py`` writes both; a test holds that they are current, and that no column and no move is without
+``python docs/generate.py`` writes them; a test holds that they are current, and that no column and no move is without
 its words.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import pairwise
@@ -22,6 +23,10 @@ from bookkeeper_schema import states, tables
 from bookkeeper_schema.meanings import column_meanings
 
 DOCS: Final = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+
+import protocol  # noqa: E402  (found beside this file)
+
 COLUMNS: Final = column_meanings()
 TYPES: Final = {"BIGINT": "integer", "INTEGER": "integer", "FLOAT": "real", "VARCHAR": "text", "BOOLEAN": "0 or 1"}
 
@@ -189,7 +194,7 @@ def _listed(words: list[str]) -> str:
 
 def pages() -> dict[str, str]:
     """Return the pages by their file names."""
-    return {"tables.md": table_page(), "states.md": state_page()}
+    return {"tables.md": table_page(), "states.md": state_page(), "protocol.md": protocol.page()}
 
 
 if __name__ == "__main__":

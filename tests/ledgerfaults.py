@@ -237,7 +237,9 @@ def _done(_: object) -> None:
 def forks() -> Any:
     """A context whose children are forked from a clean server: no threads, no pytest."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ledgerfaults", "bookkeeper.files", "bookkeeper.query", "bookkeeper.projects"])
+    context.set_forkserver_preload(
+        ["journaling", "ledgerfaults", "bookkeeper.files", "bookkeeper.query", "bookkeeper.projects"]
+    )
     return context
 
 

@@ -74,7 +74,7 @@ class GroupCommit(Database):
         )
         self.dialect = database.dialect  # type: ignore[misc]  # as that of what it writes to
         self._database = database
-        self._most_waiting, self._most_at_once = most_waiting, most_at_once
+        self.most_waiting, self._most_at_once = most_waiting, most_at_once
         self._on_group = on_group
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
@@ -141,7 +141,7 @@ class GroupCommit(Database):
 
         Raises `CatalogBusy` where too many wait: nothing was done.
         """
-        if self._waiting.qsize() >= self._most_waiting:
+        if self._waiting.qsize() >= self.most_waiting:
             raise CatalogBusy("too many calls wait for the catalog", remedy="come again in a second")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._enqueue(Job(work, durable, future))

@@ -57,13 +57,13 @@ ROOMS: Final = (
     "projects",
     "publishing",
     "recovery",
+    "remembering",
     "reporting.explaining",
     "reporting.failures",
     "reporting.performance",
     "reporting.process",
     "reporting.recent",
     "stepwise",
-    "submit.remembering",
 )
 """The modules that have operations."""
 

@@ -21,6 +21,9 @@ log: Final = logging.getLogger("bookkeeper.server")
 
 ANY_LIVE: Final = "SELECT 1 FROM processes WHERE state IN ('active', 'staged') LIMIT 1"
 
+PATIENCE: Final = 20.0
+"""Seconds that the end waits for a tick."""
+
 LONGEST: Final = 300.0
 """Seconds between two tries to publish while the storage fails."""
 
@@ -42,10 +45,10 @@ class Ticker:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop, after what is being done."""
+        """Stop, after what is being done; a publication that takes longer is left as one that was killed."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):

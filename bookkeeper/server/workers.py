@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper import wire
-from bookkeeper.errors import BookkeeperError, CatalogError, Unauthenticated
+from bookkeeper.errors import BookkeeperError, CatalogBusy, CatalogError, Unauthenticated
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.protocol import Delivered, ProcessKey, StartProcess, Status
 from bookkeeper.server.guarding import Guard
@@ -50,6 +50,7 @@ class Workers:
     def __init__(self, group: GroupCommit, ledger: SqlLedger, guard: Guard, rates: Rates, metrics: Metrics, limit: int):
         self._group, self._ledger, self._guard = group, ledger, guard
         self._rates, self._metrics, self._limit = rates, metrics, limit
+        self._beside = 0
         self._recorded: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._decoders = {verb: wire.decoder(kind).decode for verb, kind in wire.CALLS.items()}
         self._works: dict[str, Callable[[ProcessKey, Any], Work]] = {
@@ -109,9 +110,19 @@ class Workers:
         self._rates.take((call.process, authorization))
         work = self._works[verb](key, call)
         if verb in THOUGHTFUL:
-            return await asyncio.get_running_loop().run_in_executor(None, work)
+            return await self._in_thread(work)
         durable = verb in DURABLE or (verb == "mark" and call.durable)
         return await self._group.submit(work, durable=durable)
+
+    async def _in_thread(self, work: Work) -> Any:
+        """Do what thinks or waits beside the event loop; as many at once as may wait for the writer."""
+        if self._beside >= self._group.most_waiting:
+            raise CatalogBusy("too many calls wait", remedy="come again in a second")
+        self._beside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, work)
+        finally:
+            self._beside -= 1
 
     async def _start(self, call: StartProcess, authorization: str | None, scope: Any) -> Any:
         client = (scope.get("client") or ("",))[0]
@@ -120,7 +131,7 @@ class Workers:
         def admit() -> None:
             self._guard.identify(authorization, client).require("work", call.project)
 
-        await asyncio.get_running_loop().run_in_executor(None, admit)
+        await self._in_thread(admit)
         return await self._group.submit(partial(self._ledger.start_process, call), durable=True)
 
     def _record(self, key: ProcessKey, call: wire.Record) -> None:

@@ -6,7 +6,6 @@ Killed at any instruction: its workers go on, and the next `submit` counts them;
 from bookkeeper.submit.planning import Plan, plan
 from bookkeeper.submit.preparing import audience, prepare, unreachable
 from bookkeeper.submit.progress import Progress, Submitted
-from bookkeeper.submit.remembering import remember, remembered, terms
 from bookkeeper.submit.run import submit
 
 __all__ = [
@@ -16,9 +15,6 @@ __all__ = [
     "audience",
     "plan",
     "prepare",
-    "remember",
-    "remembered",
     "submit",
-    "terms",
     "unreachable",
 ]

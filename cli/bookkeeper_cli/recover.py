@@ -75,7 +75,7 @@ def _spec_of(database: Database, project: str, spec: str | None) -> str:
     if spec is not None:
         return spec
     from bookkeeper import projects
-    from bookkeeper.submit import remembered
+    from bookkeeper.remembering import remembered
 
     projects.summary(database, project)
     found = remembered(database, project)
@@ -86,7 +86,7 @@ def _spec_of(database: Database, project: str, spec: str | None) -> str:
 
 def _terms(database: Database, project: str, spec: str | None, jobs: int | None) -> dict[str, Any]:
     """Return what estimates count with: what the spec says of its jobs, or what was submitted last."""
-    from bookkeeper.submit import remembered, terms
+    from bookkeeper.remembering import remembered, terms
 
     if spec is not None:
         from bookkeeper.spec import load

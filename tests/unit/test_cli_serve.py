@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from commandline import ok, run
+from services import postgres
 from services.servers import ServerProcess
 
 
@@ -75,3 +78,21 @@ def test_a_port_that_is_taken_is_told(catalog: str, tmp_path: Path) -> None:
         refused = run("--catalog", catalog, "serve", "--open", "--port", port)
     assert refused.code == 2
     assert "--port" in refused.err
+
+
+def test_several_processes_serve_postgresql_and_one_that_dies_is_followed_by_another(tmp_path: Path) -> None:
+    catalog = postgres.shared().new()
+    with ServerProcess(catalog, tmp_path, "--open", "--workers", "2") as server:
+        parent = psutil.Process(server.pid)
+        first = {child.pid for child in parent.children()}
+        assert len(first) == 2
+        assert httpx.get(server.url + "/healthz").json()["status"] == "ok"
+        psutil.Process(min(first)).kill()
+        for _ in range(3000):
+            if len({child.pid for child in parent.children() if child.status() != psutil.STATUS_ZOMBIE} - first) == 1:
+                break
+            threading.Event().wait(0.01)
+        else:
+            raise AssertionError("no other was started")
+        assert httpx.get(server.url + "/healthz").json()["status"] == "ok"
+        assert server.stop() == 0

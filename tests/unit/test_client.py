@@ -68,11 +68,16 @@ class Script:
             with connection:
                 heard = b""
                 while b"\r\n\r\n" not in heard:
-                    heard += connection.recv(65536)
+                    piece = connection.recv(65536)
+                    if not piece:
+                        break
+                    heard += piece
                 head, _, body = heard.partition(b"\r\n\r\n")
                 length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
                 while len(body) < length:
                     body += connection.recv(65536)
+                if not head:
+                    continue
                 self.heard.append(head)
                 connection.sendall(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
 

@@ -19,7 +19,7 @@ def made() -> dict[str, Any]:
     return runpy.run_path(str(DOCS / "generate.py"))
 
 
-@pytest.mark.parametrize("name", ["tables.md", "states.md"])
+@pytest.mark.parametrize("name", ["tables.md", "states.md", "protocol.md"])
 def test_page_is_current(made: dict[str, Any], name: str) -> None:
     """Made anew by ``python docs/generate.py``."""
     assert (DOCS / "reference" / name).read_text(encoding="utf-8") == made["pages"]()[name]

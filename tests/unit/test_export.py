@@ -327,6 +327,11 @@ def test_an_export_from_postgresql_is_the_same(history: Catalog, tmp_path: Path)
     assert rows(tmp_path / "other.db", query) == rows(tmp_path / "one.db", query)
 
 
+def test_a_project_exports_itself(history: Catalog, tmp_path: Path) -> None:
+    assert history.project("mass").export(tmp_path / "out.db").rows["ledger"] == 12
+    assert history.project("mass").export(str(tmp_path / "out.db"), overwrite=True).request == "mass"
+
+
 # -- on the command line --------------------------------------------------------------------------------------------
 
 

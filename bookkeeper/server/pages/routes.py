@@ -36,6 +36,9 @@ FRESH: Final = 1.0
 
 KEPT: Final = 256
 
+LONGEST: Final = 4096
+"""Characters of a name that are looked at."""
+
 POLICY: Final = "; ".join(
     (
         "default-src 'none'",
@@ -134,7 +137,8 @@ class Pages:
 
     def _made(self, request: Request, view: str, root: str) -> Made:
         try:
-            asked = {**request.query_params, **request.path_params}
+            given = {**request.query_params, **request.path_params}
+            asked = {key: value.replace("\0", "\ufffd")[:LONGEST] for key, value in given.items()}
             shown = getattr(self.views, view)(asked)
         except Missing as missing:
             return self._page(request, 404, "missing.html.j2", missing.context, kept=False)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper import events
 from bookkeeper.catalog import Database
 from bookkeeper.ledger import requests
 from bookkeeper.operations import operation
-from bookkeeper.spec import Spec
+
+if TYPE_CHECKING:
+    from bookkeeper.spec import Spec
 
 SUBMITTED: Final = "project.submitted"
 
