@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bookkeeper.database import SEALED, THE_NEW_ONE
+from bookkeeper.database import SEALED, THE_NEW_ONE, too_large
 from bookkeeper.errors import (
     BookkeeperError,
     CatalogBusy,
@@ -52,14 +52,6 @@ def path_of(url: str) -> Path:
     if not rest.startswith("/") or rest in {"/", "/:memory:"} or "\0" in rest:
         raise UsageError(f"{url!r} names no file", remedy="use sqlite:///PATH, for example sqlite:///bookkeeper.db")
     return Path(rest[1:]).expanduser().absolute()
-
-
-def too_large() -> UsageError:
-    """Return the error of a number that no column holds."""
-    return UsageError(
-        "a number is too large: whole numbers have 64 bits; nothing was changed",
-        remedy="give one between -2^63 and 2^63 - 1",
-    )
 
 
 def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bookkeeper.database import Database, Parameters
+from bookkeeper.database import Database, Parameters, too_large
 from bookkeeper.errors import QueryError
 from bookkeeper.sqlite import connections
 from bookkeeper.sqlite.connections import Pool, Writer
@@ -79,7 +79,7 @@ class SqliteDatabase(Database):
 
     def _query_error(self, error: Exception) -> Exception:
         if isinstance(error, OverflowError):
-            return connections.too_large()
+            return too_large()
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in {sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY} or str(error) == "not authorized":
             return QueryError(

@@ -134,7 +134,7 @@ def test_a_hot_statement_uses_its_partial_index(connection: sqlite3.Connection, 
 def test_a_number_that_no_column_holds_is_refused_by_a_question_as_by_a_move(tmp_path: Path) -> None:
     with create_catalog(f"sqlite:///{tmp_path}/c.db") as catalog:
         for number in (2**63, -(2**63) - 1, 10**400):
-            with pytest.raises(UsageError, match="64 bits"):
+            with pytest.raises(UsageError, match="too large"):
                 catalog.database.rows("SELECT 1 WHERE 1 = :number", {"number": number})
-            with pytest.raises(UsageError, match="64 bits"), catalog.database.transaction() as tx:
+            with pytest.raises(UsageError, match="too large"), catalog.database.transaction() as tx:
                 tx.run("DELETE FROM files WHERE id = :number", {"number": number})
