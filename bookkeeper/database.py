@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
+from bookkeeper.errors import UsageError
+
 NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 """The catalog's clock in SQL: seconds since the epoch, UTC, with milliseconds; as every statement, in SQLite's words."""
 
@@ -88,6 +90,11 @@ class Auditor(Protocol):
     def execute(self, statement: str, parameters: Parameters = ..., /) -> Rows:
         """Execute one query; return its rows, as a cursor."""
         ...
+
+
+def too_large() -> UsageError:
+    """Return the error of a number that no column holds."""
+    return UsageError("a number is too large; nothing was changed", remedy="whole numbers have 64 bits")
 
 
 class Database(ABC):

@@ -30,7 +30,7 @@ from ledgers import Job, World, violations
 CRASH = Evidence(message="killed by signal 11 (SIGSEGV)", signal=11, exit_code=-11, step="analysis")
 TRANSIENT = Evidence(message="exit code 1", exit_code=1, stderr="[ERROR] Operation expired", step="analysis")
 
-How = Literal["fails before", "is interrupted", "fails after", "kills"]
+How = Literal["fails before", "is interrupted", "fails after", "kills", "is lost before", "is lost after"]
 
 
 class Fuse:
@@ -92,17 +92,19 @@ class BreakingConnection(sqlite3.Connection):
 
 
 class BreakingPostgres(psycopg.Connection[Any]):
-    """A real connection to PostgreSQL whose statements pass a fuse that kills."""
+    """A real connection to PostgreSQL whose statements pass a fuse: it kills its process, or the connection is lost."""
 
     def execute(self, *statement: Any, **how: Any) -> Any:
-        """Execute, unless the fuse blows: before, or after half of the times."""
+        """Execute, unless the fuse blows: before, or after (a fuse that kills: after, half of the times)."""
         fuse = BreakingConnection.fuse
         if fuse is None or not fuse.blows():
             return super().execute(*statement, **how)
-        if fuse.count % 2:
+        if fuse.how == "is lost after" or (fuse.how == "kills" and fuse.count % 2):
             super().execute(*statement, **how)
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("unreachable")
+        if fuse.how == "kills":
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.close()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
 
 
 @contextmanager
@@ -138,9 +140,10 @@ class Scene:
     It can be carried over to a copy of its catalog (`play_on`), so that each verb finds it untouched.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, backend: str = "sqlite") -> None:
         self.path = folder / "scene.db"
-        world = self.world = World.create(self.path, 8)
+        world = self.world = World.create(self.path, 8, backend=backend)
+        self.url = world.database.url
         world.catalog.start_project("q", "all")
         jobs = [world.start(nonce=f"{n}", files_per_process=2) for n in range(5)]
         self.job, self.silent, self.staged, self.committed, self.revoking = jobs
@@ -174,10 +177,10 @@ class Scene:
                 job.roll_back(evidence.message, evidence=evidence)
         return job
 
-    def play_on(self, path: Path) -> None:
+    def play_on(self, path: Path | str) -> None:
         """Go on with another catalog, as if nothing had been said yet."""
         self.job.ids = {"f000": 1}
-        self.world.use(open_catalog(f"sqlite:///{path}"))
+        self.world.use(open_catalog(path))
 
     @property
     def verbs(self) -> dict[str, Verb]:
@@ -223,8 +226,7 @@ class Scene:
         raise AssertionError("it was not refused")
 
     def _finish(self) -> None:
-        with self.world.database.transaction(durable=True) as tx:
-            outputs.finish_reopen(tx, self.revoking.key.id)
+        self.world.database.run(lambda tx: outputs.finish_reopen(tx, self.revoking.key.id), durable=True)
 
 
 def _done(_: object) -> None:

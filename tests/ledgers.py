@@ -13,6 +13,7 @@ from typing import Any
 
 from bookkeeper import projects, recovery
 from bookkeeper.api import Catalog, create_catalog, open_catalog
+from bookkeeper.catalog import Tx
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger import SqlLedger, outputs, requests
 from bookkeeper.protocol import (
@@ -122,9 +123,12 @@ class World:
 
     def revoke(self, job: Job, project: str | None = None) -> tuple[StoredOutput, ...]:
         """The first phase of reopen; the outputs to delete."""
-        with self.database.transaction(durable=True) as tx:
+
+        def move(tx: Tx) -> tuple[StoredOutput, ...]:
             request = requests.find(tx, project or job.project).request
             return outputs.begin_reopen(tx, job.key.id, request, "its output was lost")
+
+        return self.database.run(move, durable=True)
 
     # -- time ------------------------------------------------------------------------------------------------------
 

@@ -115,19 +115,27 @@ def ingest(
     verdicts = []
     for name, text in texts:
         on_step(name)
-        verdicts.append(take_in(database, name, text, discard))
+        try:
+            begin = chain.begin_of(text.encode())
+        except chain.NotAuthentic as error:
+            verdicts.append(Ingested(name, Verdict.NOT_AUTHENTIC, str(error)))
+            continue
+        if begin is None:
+            verdicts.append(Ingested(name, Verdict.INCOMPLETE, "it has no whole record"))
+            continue
+        verdicts.append(take_in(database, begin.ticket.project, name, text, discard))
     return verdicts
 
 
-@operation("work", name="journal.ingest", slow=True)
-def take_in(database: Database, name: str, text: str, discard: bool = True) -> Ingested:
-    """Take in one journal, given as its text; ``name`` is what its verdict calls it."""
+@operation("work", name="journal.ingest", project="project", slow=True)
+def take_in(database: Database, project: str, name: str, text: str, discard: bool = True) -> Ingested:
+    """Take in one journal of a project, given as its text; ``name`` is what its verdict calls it."""
     secret = tickets.secret_of(database.folder, make=False)
     data = text.encode("utf-8", "replace")
     try:
         begin = chain.begin_of(data)
-        if begin is None:
-            return Ingested(name, Verdict.INCOMPLETE, "it has no whole record")
+        if begin is None or begin.ticket.project != project:
+            return Ingested(name, Verdict.NOT_AUTHENTIC, f"it is of another project than {project}")
         if begin.ticket.catalog != database.id:
             return Ingested(
                 name, Verdict.REFUSED, f"it is of catalog {begin.ticket.catalog}; this one is {database.id}"

@@ -195,7 +195,7 @@ class Pool:
 
     def __init__(self, url: str, name: str) -> None:
         self._url, self._name = url, name
-        self._hints: dict[int, int] = {}
+        self.hints: dict[int, int] = {}
         self._pid, self._local = os.getpid(), threading.local()
         self._guard = threading.Lock()
         self._open: list[tuple[threading.Thread, Any]] = []
@@ -204,7 +204,7 @@ class Pool:
     def writer(self, *, durable: bool) -> Writer:
         """Return this thread's door to write transactions."""
         return self._mine(
-            "durable" if durable else "normal", lambda: Writer(self._url, self._name, self._hints, durable=durable)
+            "durable" if durable else "normal", lambda: Writer(self._url, self._name, self.hints, durable=durable)
         )
 
     def reader(self) -> psycopg.Connection[tuple[Any, ...]]:

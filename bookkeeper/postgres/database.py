@@ -71,6 +71,7 @@ class PostgresDatabase(Database):
             connection.execute("COMMIT")
             return answer
         except BaseException as error:
+            self._pool.hints.clear()
             if isinstance(error, psycopg.Error) and is_lost(error, connection):
                 self._pool.forget()
                 raise _Lost(translate(error, self.name, connection)) from error
@@ -167,7 +168,7 @@ class _Lost(Exception):
 
 def _patiently(act: Callable[[], T], name: str) -> T:
     """Do it again where a race was lost, a few times, and while the server does not answer, for a while."""
-    races, deadline = 0, time.monotonic() + PATIENCE
+    races, losses, deadline = 0, 0, time.monotonic() + PATIENCE
     while True:
         try:
             return act()
@@ -179,7 +180,8 @@ def _patiently(act: Callable[[], T], name: str) -> T:
         except _Lost as lost:
             if time.monotonic() > deadline:
                 raise lost.error from lost.__cause__
-            time.sleep(random.uniform(0.05, LONGEST_PAUSE))  # noqa: S311
+            losses += 1
+            time.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.02 * 2**losses)))  # noqa: S311
 
 
 class _Auditor:

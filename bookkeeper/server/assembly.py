@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bookkeeper.errors import NotAllowed
@@ -48,9 +46,11 @@ def serve(
 
 def parts_of(database: Database, *, open_to_all: bool, settings: Settings | None = None) -> Parts:
     """Return what a server of this catalog is put together from."""
+    from bookkeeper.server import operations
+
     return Parts(
         guard=None if open_to_all else _guard(database),
-        operations=_router("bookkeeper.server.operations"),
+        operations=operations.router,
         pages=_pages(settings or Settings()),
         settings=settings or Settings(),
     )
@@ -66,10 +66,3 @@ def _pages(settings: Settings) -> MakeRouter:
     from bookkeeper.server import pages
 
     return partial(pages.router, logs=settings.logs)
-
-
-def _router(module: str) -> MakeRouter | None:
-    if importlib.util.find_spec(module) is None:
-        return None
-    found: MakeRouter = import_module(module).router
-    return found

@@ -36,6 +36,9 @@ DURABLE: Final = frozenset({"start_process", "stage", "commit", "roll_back", "wi
 THOUGHTFUL: Final = frozenset({"roll_back"})
 """Verbs that explain a failure before they write: the writer does not wait for that."""
 
+TOLD: Final = frozenset({"start_process", "commit", "roll_back"})
+"""Verbs that the log tells of: once or twice a process."""
+
 REMEMBERED: Final = 10_000
 """Calls of ``record`` that a server remembers, so that none is taken twice."""
 
@@ -88,6 +91,7 @@ class Workers:
             except Exception:  # noqa: BLE001 - the same again, in words
                 call = wire.decode(body, wire.CALLS[verb])
             answer = await self._answer(verb, call, authorization, scope)
+            status, headers, body = _dressed(answer)
         except BookkeeperError as error:
             status = await failure(send, error)
             self._metrics.call(verb, status, time.perf_counter() - started)
@@ -99,8 +103,11 @@ class Workers:
             status = await failure(send, CatalogError("the server failed", remedy="its log tells more about it"))
             self._metrics.call(verb, status, time.perf_counter() - started)
             return
-        status, headers, body = _dressed(answer)
-        self._metrics.call(verb, status, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._metrics.call(verb, status, seconds)
+        if verb in TOLD and log.isEnabledFor(logging.INFO):
+            process = answer.key.id if verb == "start_process" else call.process
+            log.info("call", extra={"verb": verb, "process_id": process, "seconds": round(seconds, 6)})
         await reply(send, status, body, headers)
 
     async def _answer(self, verb: str, call: Any, authorization: str | None, scope: Any) -> Any:

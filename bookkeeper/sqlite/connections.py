@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bookkeeper.database import SEALED, THE_NEW_ONE
+from bookkeeper.database import SEALED, THE_NEW_ONE, too_large
 from bookkeeper.errors import (
     BookkeeperError,
     CatalogBusy,
@@ -74,7 +74,7 @@ def translate(error: sqlite3.Error, path: Path) -> BookkeeperError:
     if str(error).startswith(SEALED):
         return NotAllowed(f"{path}: {error}", remedy=THE_NEW_ONE)
     if code == sqlite3.SQLITE_CONSTRAINT:
-        return UsageError(f"{path} refuses this ({error}); nothing was changed")
+        return UsageError(f"the catalog refuses this ({error}); nothing was changed")
     if code == sqlite3.SQLITE_IOERR:
         return CatalogError(
             f"{path}: the disk failed ({error})", remedy="check the disk; the last transaction was not made"
@@ -189,7 +189,7 @@ class Writer:
         if isinstance(error, sqlite3.Error):
             raise translate(error, self._path) from error
         if isinstance(error, OverflowError):
-            raise UsageError(f"a number is too large for {self._path}; nothing was changed") from error
+            raise too_large() from error
 
     def _settle(self) -> None:
         """Make what was only read durable too: an answer such as "committed already" must survive a loss of power.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bookkeeper.database import Database, Parameters
+from bookkeeper.database import Database, Parameters, too_large
 from bookkeeper.errors import QueryError
 from bookkeeper.sqlite import connections
 from bookkeeper.sqlite.connections import Pool, Writer
@@ -43,7 +43,7 @@ class SqliteDatabase(Database):
         """See `Database.rows`."""
         try:
             return [dict(row) for row in self._pool.reader().execute(query, parameters)]
-        except (sqlite3.Error, sqlite3.Warning) as error:
+        except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
             raise self._query_error(error) from error
 
     def table(
@@ -55,7 +55,7 @@ class SqliteDatabase(Database):
                 cursor = reader.execute(query, parameters)
                 rows = cursor.fetchall() if most is None else cursor.fetchmany(most)
                 return [column[0] for column in cursor.description or ()], [tuple(row) for row in rows]
-        except (sqlite3.Error, sqlite3.Warning) as error:
+        except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
             raise self._query_error(error) from error
 
     @contextlib.contextmanager
@@ -78,6 +78,8 @@ class SqliteDatabase(Database):
         self._pool.close()
 
     def _query_error(self, error: Exception) -> Exception:
+        if isinstance(error, OverflowError):
+            return too_large()
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in {sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY} or str(error) == "not authorized":
             return QueryError(

@@ -138,7 +138,7 @@ def work(
     if json:
         render.json_object(_json.loads(outcome.as_json()))
     else:
-        _tell(project, outcome)
+        _tell(project, outcome, None if offline is None else f"its logs are in {offline.folder}/logs")
         if offline is not None and outcome.process_id is not None:
             render.say(f"  journal {offline.path}")
     return int(outcome.exit_code)
@@ -194,7 +194,7 @@ _FATES: Final = {
 }
 
 
-def _tell(project: str, outcome: Any) -> None:
+def _tell(project: str, outcome: Any, logs: str | None = None) -> None:
     who = f"process {outcome.process_id}"
     if outcome.fate == "committed":
         entries = f", {render.count(outcome.entries, 'entry', 'entries')}" if outcome.entries else ""
@@ -207,7 +207,9 @@ def _tell(project: str, outcome: Any) -> None:
         render.note(f"nothing to do: {outcome.reason or f'no file of {project} is left'}")
     else:
         step = f" in {outcome.step}" if outcome.step else ""
-        remedy = f"bookkeeper logs {outcome.process_id}" if outcome.process_id else f"bookkeeper status {project}"
+        remedy = (
+            (logs or f"bookkeeper logs {outcome.process_id}") if outcome.process_id else f"bookkeeper status {project}"
+        )
         if outcome.fate == "excluded":
             remedy = "bookkeeper node list   (bookkeeper node admit NODE lets it take files again)"
         subject = who if outcome.process_id else f"a process of {project}"

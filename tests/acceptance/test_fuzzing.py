@@ -58,6 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
         assert catalog.check() == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_no_route_fails_whatever_is_sent(server: tuple[httpx.Client, str]) -> None:
     client, token = server

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -17,9 +18,11 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from attacking import Route, least, put, routes, texts
-from bookkeeper import Catalog, access, create_catalog
+from bookkeeper import Catalog, access, create_catalog, projects
 from bookkeeper.access.http import FailureLimit, Gate
+from bookkeeper.ledger.guards import tag
 from bookkeeper.server import Settings
+from bookkeeper.server.pages.routes import PATHS
 from forging import by_hmac, contents, unsigned, with_claims, with_header
 from services.reach import served
 
@@ -76,6 +79,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("served")
     (folder / "canary.txt").write_text(CANARY)
+    FOLDER[:] = [str(folder)]
     catalog = create_catalog(f"sqlite:///{folder}/c.db")
     catalog.declare_files([{"name": f"f{n}", "size": n, "locations": [f"/data/f{n}"]} for n in range(20)])
     catalog.define_dataset("all", where="name like 'f%'")
@@ -115,6 +119,9 @@ def refusal(answer: httpx.Response, *statuses: int) -> dict[str, str]:
     return said  # type: ignore[no-any-return]
 
 
+FOLDER: list[str] = []
+"""Where the catalog lies: nobody is told, but who said it himself."""
+
 INSIDES = re.compile(
     r"Traceback|File \"|site-packages|sqlite3\.|sqlalchemy|OperationalError|psycopg|bookkeeper/\w+\.py|\.py\b"
 )
@@ -125,6 +132,11 @@ def plain(answer: httpx.Response) -> None:
     assert not INSIDES.search(answer.text), answer.text[:500]
     assert CANARY not in answer.text
     assert "root:x:0" not in answer.text
+    asked = unquote(str(answer.request.url))
+    with contextlib.suppress(httpx.StreamConsumed):  # what was sent in parts says nothing of ours
+        asked += repr(answer.request.read())
+    for folder in FOLDER:
+        assert answer.status_code < 400 or folder in asked or folder not in answer.text, answer.text[:500]
 
 
 def test_the_routes_are_known(scene: Scene) -> None:
@@ -166,6 +178,15 @@ def test_a_confined_token_does_nothing_elsewhere(scene: Scene) -> None:
                 if path[-1] in ("project", "name", "request"):
                     value = put(value, path, "ttbar")
             assert "confined" in refusal(scene.send(route, scene.tokens["zmumu"], value), 403)["message"]
+
+
+def test_a_confined_token_does_its_work_where_it_may(scene: Scene) -> None:
+    headers = {"authorization": f"Bearer {scene.tokens['zmumu']}"}
+    for project, status in (("zmumu", 200), ("ttbar", 403)):
+        for verb in ("pause", "resume"):
+            call = {"name": project} | ({"reason": "to look"} if verb == "pause" else {})
+            answer = scene.client.post(f"/v1/call/projects.{verb}", json=call, headers=headers)
+            assert answer.status_code == status, answer.text
 
 
 def forgeries(catalog: Catalog, token: str) -> dict[str, str]:
@@ -362,6 +383,7 @@ NOT_JSON = [
 ]
 
 
+@pytest.mark.slow
 def test_what_is_no_message_is_refused(scene: Scene) -> None:
     for route in scene.routes:
         if route.media_type is None:
@@ -413,6 +435,7 @@ def shape(catalog: Catalog) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_no_field_of_any_route_is_taken_for_more_than_a_text(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -447,6 +470,63 @@ def test_no_field_of_any_route_is_taken_for_more_than_a_text(
     assert scene.catalog.check() == []
     assert not list(tmp_path.iterdir())
     assert not list(scene.folder.rglob("pwned")) and not Path("pwned").exists()
+
+
+def test_a_job_reaches_no_file_of_the_server(scene: Scene) -> None:
+    """Each payload in each text that a job says of itself and its outputs, with its own token; then a reopen of it all."""
+    canary = scene.folder / "canary.txt"
+    count = 0
+    for route in verbs(scene):
+        whole = least(route.schema, route.schemas, whole=True)
+        for path in texts(whole):
+            nonce = f"a job that means harm {route} {path}"
+            projects.resume(scene.catalog.database, "zmumu")  # it pauses when so many fail
+            number = started(scene, nonce)
+            for payload in payloads(scene.folder)[5:15]:
+                answer = scene.send(route, nonce, put(whole, path, payload) | {"process": number})
+                count += 1
+                assert answer.status_code < 500, (str(route), path, payload, answer.text[:500])
+                plain(answer)
+    assert count > 100
+    output = {
+        "key": "o",
+        "destination": str(scene.folder),
+        "temp_url": str(canary),
+        "final_url": str(scene.folder / "x"),
+    }
+    output |= {"size": len(CANARY), "checksum": "adler32:00000001", "entries": None, "unproved": None}
+    for case in ("temporary", "final"):
+        projects.resume(scene.catalog.database, "zmumu")
+        nonce = f"a job whose {case} name is not its own"
+        number = started(scene, nonce)
+        upload = f"{scene.folder}/.bookkeeper/{number}-{tag(nonce)}-0/x"
+        there = (
+            {} if case == "temporary" else {"temp_url": upload, "destination": "/elsewhere", "final_url": str(canary)}
+        )
+        call = {"process": number, "manifest": {"files": [], "outputs": [output | there], "no_output": False}}
+        answer = scene.client.post("/v1/ledger/commit", json=call, headers={"authorization": f"Bearer {nonce}"})
+        assert refusal(answer, 409)["error"] == "RolledBack"
+    assert canary.read_text() == CANARY
+    assert scene.catalog.sql("SELECT count(*) AS n FROM outputs") == [{"n": 0}]
+    assert scene.catalog.check() == []
+
+
+NUMBERS = ["-1", "0", "9" * 5000, str(2**63), "1e400", "NaN", "0x10", "१२"]
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/static/{version}/{name}"])
+def test_no_page_takes_an_address_for_more_than_a_text(scene: Scene, path: str) -> None:
+    """In each place of the path, and in everything that the pages read from a query; none answers with what is active."""
+    for payload in [*payloads(scene.folder), *NUMBERS]:
+        place = re.sub(r"\{\w+\}", quote(payload, ""), path)
+        query = dict.fromkeys(("q", "name", "state", "after", "before", "newest", "sort", "project", "kind"), payload)
+        for asked in ({}, query):
+            answer = scene.client.get(place or "/", params=asked)
+            assert answer.status_code < 500, (path, payload, answer.text[-500:])
+            plain(answer)
+            assert "<script>alert" not in answer.text
+            assert "set-cookie" not in answer.headers
+            assert "49" + "$" not in answer.text
 
 
 SQL = [

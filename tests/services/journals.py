@@ -60,7 +60,7 @@ NOT_OFFLINE: dict[str, tuple[str, ...]] = {
     "what is staged stands in the journal alone until the end record is ingested": (
         "test_a_staged_process_holds_its_files_and_commits_what_it_staged[[]*",
         "test_outputs_that_differ_from_the_staged_ones_are_refused[[]*",
-        "test_a_stage_that_is_refused_rolls_back[[]journal-taken temporary name]",
+        "test_a_stage_that_is_refused_rolls_back[[]journal-taken * name]",
         "test_an_output_is_published_once_it_counts[[]*",
     ),
 }

@@ -155,13 +155,13 @@ class Catalogs:
         self._numbers = itertools.count(1)
         create_catalog(server.url(self.TEMPLATE)).close()
 
-    def new(self) -> str:
-        """Return the address of a new empty catalog."""
+    def new(self, template: str = TEMPLATE) -> str:
+        """Return the address of a new empty catalog, or of a copy of another to which nobody is connected."""
         import psycopg
 
         name = f"catalog_{os.getpid()}_{next(self._numbers)}"
         with contextlib.closing(psycopg.connect(self.server.url("postgres"), autocommit=True)) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {self.TEMPLATE} STRATEGY FILE_COPY".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
         return self.server.url(name)
 
 

@@ -57,6 +57,8 @@ CHECKS = {
     "outputs_size": "UPDATE outputs SET size = -1",
     "outputs_checksum": "UPDATE outputs SET checksum = 'md5:0'",
     "outputs_published": "UPDATE outputs SET published_at = NULL WHERE state = 'published'",
+    "journals_run": "UPDATE journals SET run = '' WHERE run = 'a'",
+    "journals_records": "UPDATE journals SET records = -1",
     "tokens_scope": "UPDATE tokens SET scope = 'root'",
     "tokens_name": "UPDATE tokens SET name = ''",
     "tokens_projects": "UPDATE tokens SET projects = ''",
@@ -73,6 +75,7 @@ UNIQUES = {
     "projects_one_open": "UPDATE projects SET state = 'open', ended_at = NULL WHERE id = 1",
     "projects_one_root": "UPDATE projects SET recovers = NULL WHERE id = 2",
     "processes_token": "UPDATE processes SET token = 'x'",
+    "journals_decided": "UPDATE journals SET decided = true",
     "outputs_temporary": "UPDATE outputs SET temp_url = 'x'",
     "outputs_final": f"UPDATE outputs SET final_url = {SAME_FINAL} WHERE state = 'published'",
 }
@@ -92,6 +95,8 @@ def catalog(tmp_path: Path) -> Catalog:
     access.create(catalog.database, "alice", scope="work")
     with catalog.database.transaction() as tx:
         tx.run("INSERT INTO cursors (name, event_id) VALUES ('mail', 1)")
+        tx.run("INSERT INTO journals (run, process_id, records, decided, taken_at) VALUES ('a', 1, 3, false, 1.0)")
+        tx.run("INSERT INTO journals (run, process_id, records, decided, taken_at) VALUES ('b', 1, 3, true, 1.0)")
     return catalog
 
 

@@ -199,6 +199,7 @@ def test_no_token_is_ever_logged(
         to.get("/nowhere", headers={"Authorization": "Bearer another-secret"})
     lines = [JsonLines().format(record) for record in caplog.records]
     assert any("refused" in line for line in lines)
+    assert any('"verb": "start_process", "process_id": 1' in line for line in lines)
     assert not [line for line in lines if "secret" in line]
     assert all(json.loads(line)["level"] for line in lines)
 

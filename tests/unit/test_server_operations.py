@@ -288,3 +288,28 @@ def test_an_answer_that_cannot_be_read_names_the_versions(there: Database, monke
     with pytest.raises(CatalogError, match=r"projects\.status cannot be read") as error:
         projects.status(there, "p")  # type: ignore[arg-type]
     assert f"the server is bookkeeper {bookkeeper.__version__}" in error.value.remedy
+
+
+def test_sql_is_limited_over_postgresql_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from services import postgres
+
+    with (
+        contextlib.closing(create(postgres.shared().new())) as database,
+        served(database) as url,
+        contextlib.closing(open_existing(url)) as there,
+    ):
+        assert there.id == database.id
+        files.declare(there, ({"name": f"f{n}", "size": n} for n in range(6)))
+        assert [file["name"] for file in files.find(there, limit=2)] == ["f0", "f1"]
+        assert there.rows("SELECT 1 AS one, 1.5 AS half") == [{"one": 1, "half": 1.5}]
+        for query in ("DELETE FROM files", "SELECT 1; DROP TABLE files", "SELECT pg_sleep(0) FROM nowhere"):
+            with pytest.raises(QueryError):
+                there.rows(query)
+        monkeypatch.setattr(queries, "MOST", 3)
+        with pytest.raises(QueryError, match="more than 3 rows"):
+            there.rows("SELECT name FROM files")
+        monkeypatch.setattr(queries, "SECONDS", 0.2)
+        with pytest.raises(QueryError, match="took too long"):
+            there.rows("SELECT pg_sleep(30)")
+        monkeypatch.undo()
+        assert len(there.rows("SELECT name FROM files")) == 6

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import bookkeeper
 from bookkeeper import datasets, files, nodes, projects, publishing, stepwise
+from bookkeeper.api import Catalog, Project
 from bookkeeper.catalog import Database, create, open_existing
 from bookkeeper.check import check
 from bookkeeper.errors import BookkeeperError, Forbidden, Unauthenticated
@@ -120,7 +120,7 @@ def test_a_token_for_one_project(there: Database, speak) -> None:  # type: ignor
         with pytest.raises(Forbidden, match="not on"):
             call()
     speak("work@q")
-    with bookkeeper.api.Project(bookkeeper.api.Catalog(there), "q").start_process() as process:
+    with Project(Catalog(there), "q").start_process() as process:
         process.next_files(1)
         speak("work@p")
         with pytest.raises(Forbidden, match="not on q"):
@@ -131,7 +131,8 @@ def test_a_token_for_one_project(there: Database, speak) -> None:  # type: ignor
 def test_every_operation_that_names_a_project_says_so() -> None:
     """A change that a token for one project may not make elsewhere."""
     whole = {"files.declare", "files.retire", "datasets.define", "datasets.snapshot", "nodes.exclude", "nodes.admit",
-             "ledger.sweep", "ledger.forgive", "check.proved", "reporting.explained_anew"}  # fmt: skip
+             "ledger.sweep", "ledger.forgive", "check.proved", "reporting.explained_anew",
+             "tokens.create", "tokens.revoke", "tokens.rotate"}  # fmt: skip
     for name, one in REGISTRY.items():
         if one.changes and one.scope is not None and not name.startswith("cursors."):
             assert one.project or one.process or name in whole, name

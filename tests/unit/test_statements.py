@@ -14,6 +14,7 @@ import pytest
 
 import bookkeeper
 from bookkeeper.api import create_catalog
+from bookkeeper.errors import UsageError
 
 STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
@@ -128,3 +129,12 @@ def test_a_hot_statement_uses_its_partial_index(connection: sqlite3.Connection, 
     steps = plan(connection, HOT[KERNEL + name])
     assert any(re.search(rf"INDEX {INDEXES[name]}\b", step) for step in steps), steps
     assert name == "parking.PARKED" or not any("TEMP B-TREE" in step for step in steps), steps
+
+
+def test_a_number_that_no_column_holds_is_refused_by_a_question_as_by_a_move(tmp_path: Path) -> None:
+    with create_catalog(f"sqlite:///{tmp_path}/c.db") as catalog:
+        for number in (2**63, -(2**63) - 1, 10**400):
+            with pytest.raises(UsageError, match="too large"):
+                catalog.database.rows("SELECT 1 WHERE 1 = :number", {"number": number})
+            with pytest.raises(UsageError, match="too large"), catalog.database.transaction() as tx:
+                tx.run("DELETE FROM files WHERE id = :number", {"number": number})
