@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,15 +30,86 @@ pathlib.Path("ended").touch()
 """
 
 
-def worker(url: str, *command: str) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-P", "-m", "bookkeeper_cli.main", "--catalog", url, "work", "p", "--lease", "2s"]
+def worker(url: str, *command: str, inside: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    words = [*inside, sys.executable, "-P", "-m", "bookkeeper_cli.main", "--catalog", url, "work", "p", "--lease", "2s"]
     words += ["--files-per-process", "1", "--output-name", "m-{process}.root", "--destination", "out", "--", *command]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
+class Network:
+    """Where the worker is: it reaches the proxy at ``host``, and its commands run ``inside``."""
+
+    host = "127.0.0.1"
+    inside: Sequence[str] = ()
+
+    def cut(self, proxy: Proxy) -> None:
+        """Let nothing pass."""
+        proxy.cut()
+
+    def restore(self, proxy: Proxy) -> None:
+        """Let everything pass again."""
+        proxy.restore()
+
+
+class Namespace(Network):
+    """A network namespace of the worker's own, behind a pair of virtual cards: to cut it off is to pull the cable."""
+
+    def __init__(self, number: int) -> None:
+        self.name, self.host, self._theirs = f"bk{number}", f"10.213.{number % 250}.1", f"10.213.{number % 250}.2"
+        self.inside = ("ip", "netns", "exec", self.name)
+
+    def __enter__(self) -> Namespace:
+        """Make it."""
+        for words in (
+            f"netns add {self.name}",
+            f"link add {self.name}a type veth peer name {self.name}b netns {self.name}",
+            f"addr add {self.host}/30 dev {self.name}a",
+            f"link set {self.name}a up",
+            f"-n {self.name} addr add {self._theirs}/30 dev {self.name}b",
+            f"-n {self.name} link set {self.name}b up",
+            f"-n {self.name} link set lo up",
+        ):
+            subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove it; the cards go with it."""
+        subprocess.run(["ip", "netns", "delete", self.name], check=True, capture_output=True)
+
+    def cut(self, proxy: Proxy) -> None:
+        """Pull the cable: packets are lost, nobody is told."""
+        subprocess.run(["ip", "link", "set", f"{self.name}a", "down"], check=True, capture_output=True)
+
+    def restore(self, proxy: Proxy) -> None:
+        """Plug it in again."""
+        subprocess.run(["ip", "link", "set", f"{self.name}a", "up"], check=True, capture_output=True)
+
+
+def privileged() -> bool:
+    """Whether namespaces can be made here."""
+    if os.getuid() != 0 or shutil.which("ip") is None:
+        return False
+    made = subprocess.run(["ip", "netns", "add", f"bkprobe{os.getpid()}"], capture_output=True)
+    if made.returncode == 0:
+        subprocess.run(["ip", "netns", "delete", f"bkprobe{os.getpid()}"], check=True, capture_output=True)
+    return made.returncode == 0
+
+
+@pytest.fixture(params=["behind a proxy", "in a namespace"])
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """Where the worker is."""
+    if request.param == "behind a proxy":
+        yield Network()
+        return
+    if not privileged():
+        pytest.skip("privilege: network namespaces cannot be made here")
+    with Namespace(os.getpid() % 10_000) as namespace:
+        yield namespace
+
+
 @pytest.mark.parametrize("ends", ["while it is cut off", "after it came back"])
 def test_a_worker_cut_off_past_its_lease_is_fenced(
-    ends: str, tmp_path: Path, zmumu_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ends: str, network: Network, tmp_path: Path, zmumu_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "slow.py").write_text(SLOW)
@@ -45,11 +118,12 @@ def test_a_worker_cut_off_past_its_lease_is_fenced(
         catalog.declare_files(bookkeeper.scan([zmumu_folder]))
         catalog.define_dataset("all", names=["*"])
         project = catalog.start_project("p", "all", lease="2s")
-        with ServerProcess(address, tmp_path) as server, Proxy(server.url) as proxy:
-            cut_off = worker(proxy.address, sys.executable, "slow.py", "{output}", "{inputs}")
+        with ServerProcess(address, tmp_path) as server, Proxy(server.url, host=network.host) as proxy:
+            command = (sys.executable, "slow.py", "{output}", "{inputs}")
+            cut_off = worker(proxy.address, *command, inside=network.inside)
             try:
                 until(Path("began").exists, "the worker at work", 60)
-                proxy.cut()
+                network.cut(proxy)
                 if ends == "while it is cut off":
                     Path("go").touch()
                     until(Path("ended").exists, "the end of its command", 60)
@@ -57,7 +131,7 @@ def test_a_worker_cut_off_past_its_lease_is_fenced(
                     other = worker(server.url, "cp", "{inputs}", "{output}")
                     _, words = other.communicate(timeout=60)
                     assert other.returncode in (0, 12), words
-                proxy.restore()
+                network.restore(proxy)
                 Path("go").touch()
                 _, words = cut_off.communicate(timeout=90)
                 assert cut_off.returncode == 7, words
