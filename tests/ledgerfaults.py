@@ -265,7 +265,7 @@ def work_until_complete(url: str, seed: int, lifetime: int) -> None:
                 _one_process(world, chance)
             except Paused:
                 world.catalog.project(world.catalog.project("p").status().open_project or "p").resume()
-            except (Fenced, NotAllowed, CatalogError):  # it was too late, or the server is away
+            except (Fenced, NotAllowed, RolledBack, CatalogError):  # it was too late, or the server is away or forgot
                 continue
 
 

@@ -56,6 +56,9 @@ class SqliteDatabase(Database):
                 rows = cursor.fetchall() if most is None else cursor.fetchmany(most)
                 return [column[0] for column in cursor.description or ()], [tuple(row) for row in rows]
         except (sqlite3.Error, sqlite3.Warning, OverflowError) as error:
+            if seconds is not None and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                words, remedy = "the query took too long", "ask for less, or ask on the host of the catalog"
+                raise QueryError(words, remedy=remedy) from error
             raise self._query_error(error) from error
 
     @contextlib.contextmanager
@@ -85,8 +88,6 @@ class SqliteDatabase(Database):
             return QueryError(
                 "this statement would change the catalog, or reads what it may not", remedy="only SELECT is answered"
             )
-        if code == sqlite3.SQLITE_INTERRUPT:
-            return QueryError("the query took too long", remedy="ask for less, or ask on the host of the catalog")
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.Warning) or code in {
             sqlite3.SQLITE_ERROR,
             sqlite3.SQLITE_RANGE,

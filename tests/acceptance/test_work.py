@@ -302,10 +302,10 @@ def test_commit_that_is_refused_rolls_back(tmp_path: Path, bench: Bench) -> None
 
 
 def test_outputs_go_to_any_storage(bench: Bench) -> None:
-    outcome = bench.work(outputs=(replace(bench.output, destination="memory://results"),))
+    outcome = bench.work(outputs=(replace(bench.output, destination=f"memory://{bench.folder.name}"),))
     assert (outcome.fate, outcome.reason) == ("committed", "")
     found = until(lambda: [row["url"] for row in bench.project.outputs()], "publication, by the server if there is one")
-    assert found == ["memory://results/m-1.root"]
+    assert found == [f"memory://{bench.folder.name}/m-1.root"]
 
 
 def test_nothing_is_overwritten(bench: Bench) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bookkeeper import sqlite
 from bookkeeper.errors import CatalogBusy, CatalogError
 from bookkeeper.protocol import EventRecord, Fate
+from bookkeeper.sqlite import connections
 from ledgerfaults import forks, forks_inside
 from ledgers import Job, World, sound
 
@@ -94,7 +94,7 @@ def test_a_write_ahead_log_that_may_not_grow_is_an_error_of_the_disk(world: Worl
 def test_a_catalog_locked_by_a_stranger_is_busy_and_nothing_changes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "BUSY_SECONDS", 0.05)
     job = world.start()
     job.take(10)
     world.catalog.database.close()  # connections with the short timeout from here on

@@ -8,13 +8,17 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 
 import bookkeeper
 from bookkeeper.api import create_catalog
 from bookkeeper.errors import UsageError
+from bookkeeper.postgres import translated
+from services import postgres
 
 STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
@@ -65,7 +69,10 @@ def statements() -> dict[str, str]:
     return found
 
 
-STATEMENTS = statements()
+OF_POSTGRESQL = ("bookkeeper.postgres.", "bookkeeper.copying.postgres_end.")
+"""Rooms whose statements are PostgreSQL's own."""
+
+STATEMENTS = {name: text for name, text in statements().items() if not name.startswith(OF_POSTGRESQL)}
 HOT = {name: text for name, text in STATEMENTS.items() if name.startswith((KERNEL, JUDGES))}
 
 
@@ -86,6 +93,29 @@ def plan(connection: sqlite3.Connection, statement: str) -> list[str]:
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_statement_is_understood(connection: sqlite3.Connection, name: str) -> None:
     plan(connection, STATEMENTS[name])
+
+
+def test_every_statement_is_understood_by_postgresql() -> None:
+    """Each is prepared, with parameters whose types PostgreSQL has to find out by itself."""
+    refused = []
+    with closing(psycopg.connect(postgres.shared().new(), autocommit=True)) as opened:
+        for name, statement in STATEMENTS.items():
+            if name.startswith("bookkeeper.copying.sqlite_end."):
+                continue
+            numbers: dict[str, int] = {}
+            text = re.sub(
+                r"%\((\w+)\)s",
+                lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}",  # noqa: B023 - used at once
+                translated(statement),
+            )
+            places = count(1)
+            text = re.sub(r"%s", lambda _: f"${next(places)}", text).replace("%%", "%")  # noqa: B023
+            try:
+                opened.execute(f"PREPARE one AS {text}".encode())
+                opened.execute("DEALLOCATE one")
+            except psycopg.Error as error:
+                refused.append(f"{name}: {error}")
+    assert refused == []
 
 
 def test_the_kernels_statements_are_found() -> None:
