@@ -13,7 +13,7 @@ import msgspec
 
 from bookkeeper.client import queries, streams
 from bookkeeper.client.token import token_of
-from bookkeeper.client.transport import Transport
+from bookkeeper.client.transport import GREETING, Transport
 from bookkeeper.database import Database, Parameters, Tx
 from bookkeeper.errors import CatalogError, ServerRestarted, ServerUnreachable, UsageError
 from bookkeeper.operations import Operation, Remote
@@ -39,7 +39,7 @@ class RemoteCatalog(Database, Remote):
 
     def __init__(self, url: str, *, transport: Transport | None = None) -> None:
         self._transport = transport or Transport(url)
-        self._hello = self._ask_hello()
+        self._hello = self._ask_hello(min(GREETING, self._transport.patience))
         id, epoch = self._hello.catalog, self._hello.epoch
         super().__init__(id=id, epoch=epoch, stamped=False, folder=_folder(id), name=self._transport.url)
 
@@ -177,8 +177,8 @@ class RemoteCatalog(Database, Remote):
                 remedy=f"the server is bookkeeper {self._hello.version}, this is {__version__}: use the same",
             ) from error
 
-    def _ask_hello(self) -> Hello:
-        found: Hello = decode(self._transport.get("/v1/catalog").body, Hello)
+    def _ask_hello(self, patience: float | None = None) -> Hello:
+        found: Hello = decode(self._transport.get("/v1/catalog", patience=patience).body, Hello)
         known = getattr(self, "_hello", None)
         if known is not None and known.catalog != found.catalog:
             raise CatalogError(f"{self.url} serves another catalog by now: {found.catalog}, not {known.catalog}")

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+GREETING: Final = 10.0
+"""Seconds for which a server is waited for that was never met: its address may be wrong."""
+
 PATIENCE: Final = 60.0
 """Seconds for which a call is repeated before it fails."""
 
@@ -90,9 +93,9 @@ class Transport:
         """
         return self._patiently("POST", path, body, token, repeatable, self.patience if patience is None else patience)
 
-    def get(self, path: str, token: str | None = None) -> Response:
+    def get(self, path: str, token: str | None = None, *, patience: float | None = None) -> Response:
         """Ask for what is at a path; errors as of `post`."""
-        return self._patiently("GET", path, None, token, True, self.patience)
+        return self._patiently("GET", path, None, token, True, self.patience if patience is None else patience)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -114,7 +117,7 @@ class Transport:
         tries = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Again),
             wait=_pause,
-            stop=tenacity.stop_after_delay(patience),
+            stop=tenacity.stop_before_delay(patience),
             reraise=True,
         )
         try:
