@@ -218,6 +218,7 @@ def lend(database: Database, project: str, salt: str, terms: Terms) -> SignedTic
         )
     if terms.destination is not None:
         ledger.will_write_to(started.key, terms.destination)
+    ledger.mark(started.key, (), durable=True)  # what is lent is on disk before anybody has its ticket
     return sign(database, secret, salt, started, given, destination=terms.destination, validate=terms.validate)
 
 

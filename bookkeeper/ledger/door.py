@@ -104,7 +104,7 @@ class SqlLedger:
         def move(tx: Tx) -> None:
             tx.lock_request(process=key.id)
             _refuse_rolled_back(tx, key)
-            outputs.published(tx, output_ids)
+            outputs.published(tx, key.id, output_ids)
 
         self._database.run(move)
 

@@ -36,6 +36,7 @@ WHICH: Final = "SELECT run FROM journals WHERE process_id = :id AND decided"
 def decide(tx: Tx, key: ProcessKey, run: str) -> bool:
     """Let this run's end record decide what becomes of its process, unless another's does; tell whether it does."""
     tx.lock_request(process=key.id)
+    tx.lock(f"journals of process {key.id}")  # of two runs at once, the second sees the first
     fate(tx, key)
     who = {"run": run, "id": key.id}
     tx.run(NOTE, who)

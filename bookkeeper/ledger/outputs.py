@@ -28,12 +28,14 @@ SELECT {_OUTPUT} FROM outputs
 PUBLISHED: Final = f"""
 UPDATE outputs SET state = 'published', published_at = {NOW}
  WHERE id = :output AND state = 'committed'
+   AND request_id = (SELECT me.request_id FROM processes me WHERE me.id = :process)
    AND EXISTS (SELECT 1 FROM processes p WHERE p.id = outputs.process_id AND p.state = 'committed')
 RETURNING request_id, (SELECT project_id FROM processes p WHERE p.id = outputs.process_id), process_id
 """
 
 OUTPUT_STATE: Final = """
-SELECT o.state, p.state, o.final_url FROM outputs o JOIN processes p ON p.id = o.process_id WHERE o.id = :output
+SELECT o.state, p.state, o.final_url FROM outputs o JOIN processes p ON p.id = o.process_id
+ WHERE o.id = :output AND o.request_id = (SELECT me.request_id FROM processes me WHERE me.id = :process)
 """
 
 REVOKING: Final = "UPDATE processes SET state = 'revoking', reason = :reason WHERE id = :id AND state = 'committed'"
@@ -83,14 +85,17 @@ def to_publish(tx: Tx, process: int) -> tuple[StoredOutput, ...]:
     return tuple(_stored(row) for row in tx.run(TO_PUBLISH, {"id": process}))
 
 
-def published(tx: Tx, output_ids: Sequence[int]) -> None:
-    """Record that outputs were seen under their final names. Raises `NotAllowed` where their process is not committed."""
+def published(tx: Tx, process: int, output_ids: Sequence[int]) -> None:
+    """Record that outputs of a process's request were seen under their final names.
+
+    Raises `NotFound`, and `NotAllowed` where their process is not committed.
+    """
     for output in output_ids:
-        done = tx.run(PUBLISHED, {"output": output}).fetchone()
+        done = tx.run(PUBLISHED, {"output": output, "process": process}).fetchone()
         if done is not None:
             tell_complete(tx, *done)
             continue
-        row = tx.run(OUTPUT_STATE, {"output": output}).fetchone()
+        row = tx.run(OUTPUT_STATE, {"output": output, "process": process}).fetchone()
         if row is None:
             raise NotFound(f"there is no output {output}")
         if row[0] != "published":

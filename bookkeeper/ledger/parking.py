@@ -42,7 +42,7 @@ UPDATE ledger SET state = 'parked', reason = :reason, partition_number = NULL
 UNPARK: Final = """
 UPDATE ledger SET state = 'available', reason = NULL, solo = true, project_id = :target, partition_number = :partition,
        setbacks = 0, setbacks_alone = 0, not_before = 0,
-       version = (SELECT version FROM files WHERE files.id = ledger.file_id)
+       version = :version
  WHERE request_id = :request AND file_id = :file AND state = 'parked'
 """
 
@@ -109,7 +109,8 @@ def unpark(tx: Tx, project: ProjectRow, names: Sequence[str] | None, *, repin: b
         if partition is None and partitioned:
             partition = tx.run(NEW_PARTITION, {"request": project.request}).fetchone()[0]
         target = target_project(tx, project.request, own)
-        tx.run(UNPARK, {"request": project.request, "file": file, "target": target, "partition": partition})
+        freed = {"request": project.request, "file": file, "target": target, "partition": partition}
+        tx.run(UNPARK, {**freed, "version": current})  # as it was looked at: it may be declared anew meanwhile
         move_share(tx, origin=own, target=target, count=1)
         record(tx, "file.unparked", {"repin": repin and pinned != current}, project=target, file=file)
     return len(parked)

@@ -14,6 +14,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -182,6 +183,8 @@ class _Call:
                 return await streaming.answered(self.operation, lambda: self._do(said))
             who = request.headers.get("authorization")
             key, boot = (request.query_params.get(name) for name in ("once", "boot"))
+            if key is not None:  # of this call alone: the same word for another one is another key
+                key = f"{self.operation.name} {sha256(await request.body()).hexdigest()} {key}"
             return await self._kept.once(who, key, boot, lambda: self._plain(said))
 
         return answer

@@ -54,7 +54,7 @@ class Workers:
         self._group, self._ledger, self._guard = group, ledger, guard
         self._rates, self._metrics, self._limit = rates, metrics, limit
         self._beside = 0
-        self._recorded: OrderedDict[tuple[int, str], None] = OrderedDict()
+        self._recorded: OrderedDict[tuple[int, str], wire.Record] = OrderedDict()
         self._decoders = {verb: wire.decoder(kind).decode for verb, kind in wire.CALLS.items()}
         self._works: dict[str, Callable[[ProcessKey, Any], Work]] = {
             "next_files": lambda key, call: partial(ledger.next_files, key, call.seq, call.limit, call.done),
@@ -119,7 +119,12 @@ class Workers:
         if verb in THOUGHTFUL:
             return await self._in_thread(work)
         durable = verb in DURABLE or (verb == "mark" and call.durable)
-        return await self._group.submit(work, durable=durable)
+        try:
+            return await self._group.submit(work, durable=durable)
+        except Exception:
+            if isinstance(call, wire.Record) and self._recorded.get((call.process, call.once)) is call:
+                self._recorded.pop((call.process, call.once), None)  # nothing was recorded: another try may do it
+            raise
 
     async def _in_thread(self, work: Work) -> Any:
         """Do what thinks or waits beside the event loop; as many at once as may wait for the writer."""
@@ -142,12 +147,15 @@ class Workers:
         return await self._group.submit(partial(self._ledger.start_process, call), durable=True)
 
     def _record(self, key: ProcessKey, call: wire.Record) -> None:
-        """Record events once, however often the call comes. In the writer's thread, so one after the other."""
-        if call.once and (key.id, call.once) in self._recorded:
+        """Record events once, however often the call comes. In the writer's thread, so one after the other.
+
+        A group that is undone is made again: the same call again is then no second one.
+        """
+        if call.once and self._recorded.get((key.id, call.once), call) is not call:
             return
         self._ledger.record(key, call.events)
         if call.once:
-            self._recorded[(key.id, call.once)] = None
+            self._recorded[(key.id, call.once)] = call
             if len(self._recorded) > REMEMBERED:
                 self._recorded.popitem(last=False)
 

@@ -8,6 +8,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from bookkeeper import process as processes
 from bookkeeper import wire
 from bookkeeper.client.ledger import HttpLedger
 from bookkeeper.client.transport import Transport
-from bookkeeper.errors import Forbidden, NotAllowed, ServerUnreachable, UsageError
+from bookkeeper.errors import Forbidden, NotAllowed, NotFound, ServerUnreachable, UsageError
+from bookkeeper.ledger import SqlLedger, requests
 from bookkeeper.protocol import EventRecord, StartProcess
 from bookkeeper.server import Settings
+from bookkeeper.server.group import GroupCommit, Job
 from bookkeeper.server.logs import JsonLines
 from bookkeeper.server.running import Parts, Place, require_loopback
+from bookkeeper.server.workers import Workers
 from ledgers import World, sound
 from services.servers import STILL, serving
 
@@ -211,6 +215,42 @@ def test_what_is_recorded_twice_under_one_word_is_recorded_once(world: World) ->
         for once in ("a", "a", "b"):
             assert say(to, "record", "n", **call, once=once).status_code == 200
     assert world.value("SELECT count(*) FROM events WHERE kind = 'my.event'") == 2
+
+
+def test_what_is_recorded_in_a_group_that_is_made_again_is_not_lost(world: World) -> None:
+    job = world.start()
+    group = GroupCommit(world.database)
+    ledger = SqlLedger(group)
+    workers = Workers(group, ledger, Any, Any, Any, 0)  # type: ignore[arg-type]
+    call = wire.Record(job.key.id, (EventRecord("my.event"),), "a")
+
+    def then_undone() -> None:
+        workers._record(job.key, call)
+        if not group._tx_durable:
+            group.run(lambda tx: None, durable=True)  # the group is undone, and made again on disk
+
+    try:
+        group._enqueue(Job(then_undone, False, answer := Future[None]()))
+        answer.result(30)
+    finally:
+        group.close()
+    assert world.value("SELECT count(*) FROM events WHERE kind = 'my.event'") == 1
+
+
+def test_a_job_publishes_nothing_of_another_request(world: World) -> None:
+    job = world.start()
+    job.take()
+    (output,) = job.commit()
+    world.database.run(
+        lambda tx: requests.open_request(
+            tx, "q", 1, requests.Rules(), requests.Application("a", "b", "c", "here", "me")
+        )
+    )
+    other = world.start("q")
+    with pytest.raises(NotFound):
+        other.ledger.published(other.key, [output.id])
+    assert world.value("SELECT state FROM outputs") == "committed"
+    job.publish()
 
 
 def test_a_server_that_starts_gives_every_live_process_a_lease(world: World) -> None:

@@ -239,6 +239,14 @@ def test_a_lost_answer_is_asked_for_again_and_the_call_is_done_once(cut: Cutting
     assert len(database.rows("SELECT 1 FROM events WHERE kind = 'file.retired'")) == 2
 
 
+def test_the_word_of_one_call_is_not_that_of_another(url: str) -> None:
+    first, second = (
+        httpx.post(f"{url}/v1/call/nodes.exclude?once=1", json={"node": node, "reason": "bad"}) for node in ("a", "b")
+    )
+    assert (first.status_code, second.status_code) == (200, 200), second.text
+    assert [row["node"] for row in httpx.get(f"{url}/v1/nodes").json()] == ["a", "b"]
+
+
 def test_a_call_in_doubt_is_not_made_again_after_a_restart(database: Database) -> None:
     """The server did it, its answer was lost, and it remembers nothing: that is told."""
     with served(database) as first, cutting(first) as cut, contextlib.closing(open_existing(cut.url)) as there:
