@@ -87,7 +87,7 @@ def record_published(database: Database, process: int, output: int) -> None:
     """Record that an output of a process was seen under its final name."""
     if not any(row["id"] == output for row in database.rows(PENDING_IN, {"process": process})):
         return
-    database.run(partial(outputs.published, output_ids=[output]))
+    database.run(partial(outputs.published, process=process, output_ids=[output]))
 
 
 def _publish(database: Database, row: dict[str, Any], on_step: Callable[[str], None]) -> Attempt:

@@ -114,5 +114,5 @@ def unfinished(connection: Auditor, *, stamped: bool) -> Iterator[Finding]:
     for code, words, remedy, query in NOTED:
         yield from about("note", code, words, (str(row[0]) for row in connection.execute(query)), remedy)
     if stamped:
-        message = "this catalog is a backup that was not put to use"
+        message = "this catalog is a backup, or was moved here, and was not put to use yet"
         yield Finding("note", "unused-backup", message, "the first command that writes puts it to use")

@@ -47,13 +47,18 @@ class Parts:
     settings: Settings = field(default_factory=Settings)
 
 
-def require_loopback(host: str) -> None:
-    """Raise `NotAllowed` unless an address is this host's own: nobody else reaches it."""
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is this host's own: nobody else reaches it. Raises `UsageError` where it is none."""
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
     except OSError as error:
         raise UsageError(f"{host} is no address of this host: {error.strerror}") from error
-    if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found):
+    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
+
+
+def require_loopback(host: str) -> None:
+    """Raise `NotAllowed` unless an address is this host's own: nobody else reaches it."""
+    if not is_loopback(host):
         raise NotAllowed(
             f"a server without tokens is not opened to the network, and {host} is reached from it",
             remedy="leave out --open and make tokens, or listen on 127.0.0.1",

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bookkeeper.errors import UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.words import Json
@@ -49,12 +50,21 @@ def serve(
     from bookkeeper.server.logs import log_to_stderr
 
     def told(url: str) -> None:
+        if tls_cert is None and not running.is_loopback(host):
+            render.note(
+                f"warning: tokens travel to {host} in the clear: give --tls-cert and --tls-key, or let a proxy do it"
+            )
         if json:
             render.json_object({"url": url, "workers": workers, "open": open_})
         else:
             render.line(f"serving {catalogs.url()} at {url}")
         sys.stdout.flush()
 
+    if catalogs.url().startswith(("http://", "https://")):
+        raise UsageError(
+            f"{catalogs.url()} is a server already: a catalog is served from where its database is",
+            remedy="name the database: `bookkeeper --catalog sqlite:///bookkeeper.db serve`",
+        )
     log_to_stderr(log_level)
     place = running.Place(host, port, tls_cert, tls_key)
     settings = Settings(body=body << 20, rate=rate, burst=5 * rate, logs=not hide_logs)

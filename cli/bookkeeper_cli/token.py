@@ -90,7 +90,7 @@ def _told(made: NewToken, out: str | None, *, json: bool) -> None:
     else:
         where = "" if made.projects is None else f" in {' '.join(made.projects)}"
         render.say(f"token {made.id}: {made.name} may {made.scope}{where} until {render.when(made.expires_at)}")
-        render.next_step(f"BOOKKEEPER_TOKEN_FILE={out} bookkeeper --catalog https://… status")
+        render.next_step(f"BOOKKEEPER_TOKEN_FILE={out} bookkeeper --catalog https://… project list")
         render.next_step(f"bookkeeper token revoke {made.id}   (ends it before)")
 
 

@@ -96,3 +96,9 @@ def test_several_processes_serve_postgresql_and_one_that_dies_is_followed_by_ano
             raise AssertionError("no other was started")
         assert httpx.get(server.url + "/healthz").json()["status"] == "ok"
         assert server.stop() == 0
+
+
+def test_a_server_is_not_served_again() -> None:
+    ran = run("--catalog", "http://127.0.0.1:1", "serve")
+    assert ran.code == 2
+    assert "a server already" in ran.err
