@@ -155,7 +155,7 @@ def test_what_belongs_to_the_host_is_refused_with_the_reason(server: ServerProce
     for words, what in (
         (("init",), "created, and upgraded, on its own host"),
         (("backup", "copy.db"), "is not backed up through a server"),
-        (("serve", "--open"), "is not served through a server"),
+        (("serve", "--open"), "a server already"),
     ):
         ran = run(*words)
         assert (ran.code, what in ran.err, "→" in ran.err) == (2, True, True), ran

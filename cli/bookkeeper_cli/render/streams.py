@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -73,7 +74,9 @@ def raw(text: str) -> None:
 
 
 def message(text: str) -> None:
-    """Print a line where messages go."""
+    """Print a line where messages go, after what was printed before it: both may end in one place."""
+    with contextlib.suppress(OSError, ValueError):  # a closed output is told by whoever writes to it
+        sys.stdout.flush()
     print(visible(text), file=sys.stderr)  # noqa: T201
 
 
