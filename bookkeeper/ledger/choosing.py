@@ -38,10 +38,11 @@ SELECT {_FILE}
   FROM ledger l CROSS JOIN files f
  WHERE f.id = l.file_id AND l.project_id = :project AND l.state = 'available' AND l.not_before = 0
    AND l.attempts = 0 AND l.partition_number IS NULL AND l.file_id > :after
- ORDER BY l.file_id
+ ORDER BY l.attempts, l.partition_number, l.file_id
  LIMIT :limit
 --pg FOR UPDATE OF l SKIP LOCKED
 """
+"""In the order of the index, to the letter: otherwise PostgreSQL sorts all that is left."""
 
 FAILED_HERE: Final = f"""
 SELECT l.file_id FROM ledger l CROSS JOIN processes p
