@@ -43,6 +43,12 @@ class World:
     def __init__(self, catalog: Catalog) -> None:
         self.use(catalog)
 
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __getstate__(self) -> dict[str, Any]:
         """Travel to another process without the catalog, which is opened there."""
         return {}

@@ -257,10 +257,19 @@ class Pool:
 def connect_to_read(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a connection to answer queries with. Tokens read as NULL."""
     connection = connect(url, f"-c statement_timeout={READ_SECONDS}s -c jit=off")
+    try:
+        _hide_tokens(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _hide_tokens(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """Put a view in front of the table of processes, and let nothing be written any more."""
     columns = [name for (name,) in connection.execute(_COLUMNS).fetchall()]
     if columns:
         seen = [_NO_TOKEN if name == "token" else sql.Identifier(name) for name in columns]
         view = sql.SQL("CREATE TEMPORARY VIEW processes AS SELECT {} FROM processes")
         connection.execute(view.format(sql.SQL(", ").join(seen)))
     connection.execute("SET default_transaction_read_only = on")
-    return connection

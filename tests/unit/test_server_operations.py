@@ -101,10 +101,10 @@ def test_what_goes_wrong_in_the_middle_of_a_stream_is_told(
     """The first lines are on their way when the second page cannot be read."""
     monkeypatch.setattr("bookkeeper.server.streaming.PIECE", 1)
     monkeypatch.setattr(files, "PAGE", 2)
-    found = files.find(there)
-    assert next(found)["name"] == "f0"
     with database.transaction() as tx:
         tx.run("UPDATE files SET metadata = 'no JSON' WHERE name = 'f5'")
+    found = files.find(there)
+    assert next(found)["name"] == "f0"
     with pytest.raises(bookkeeper.BookkeeperError):
         list(found)
 
