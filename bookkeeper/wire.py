@@ -10,6 +10,7 @@ A token is never part of a call's body, except the nonce by which a job introduc
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
@@ -155,10 +156,15 @@ def decode(body: bytes | str, kind: Any) -> Any:
         ) from error
 
 
+def decoder(kind: Any, *, strict: bool = True) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of a kind of message, made once; safe to ask for from several threads at once."""
+    with _making:
+        return _decoder(kind, strict)
+
+
 @functools.cache
-def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """Return the decoder of a kind of message, made once."""
-    return msgspec.json.Decoder(kind)
+def _decoder(kind: Any, strict: bool) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, strict=strict)
 
 
 def encode_error(error: BookkeeperError) -> bytes:
@@ -197,3 +203,5 @@ def _storable(value: Any) -> Any:
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
+_making: Final = threading.RLock()
+"""msgspec notes what it knows of a class on the class before it knows it all: another thread that reads it crashes."""

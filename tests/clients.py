@@ -24,7 +24,7 @@ from bookkeeper.api import open_catalog
 from bookkeeper.check import check
 from bookkeeper.client.ledger import HttpLedger
 from bookkeeper.client.transport import Transport
-from bookkeeper.errors import Fenced, Paused, RolledBack, ServerUnreachable
+from bookkeeper.errors import Fenced, NotFound, Paused, RolledBack, ServerUnreachable
 from bookkeeper.protocol import (
     Fate,
     FileMark,
@@ -54,6 +54,8 @@ class Work:
     folder: Path
     lease: float = 5.0
     bites: int = 3
+    forgets: bool = False
+    """Its database may lose what was not promised to be durable: which files were given to whom."""
 
     @property
     def out(self) -> Path:
@@ -72,7 +74,7 @@ class Client:
     def __init__(self, work: Work, ledger: HttpLedger, number: int, seed: int) -> None:
         self._work, self._ledger = work, ledger
         self._chance = random.Random(f"{seed} {number}")
-        self._process = 0
+        self._process, self._key = 0, ProcessKey(0, "")
         self._said = (work.folder / "said" / f"{number}.jsonl").open("a")
 
     def go(self) -> None:
@@ -90,6 +92,10 @@ class Client:
                 catalog.project("p").resume()
         except (Fenced, RolledBack) as error:
             self._note("fenced", self._process, words=str(error))
+        except NotFound as error:
+            if not self._work.forgets or "was given no file" not in str(error):
+                raise
+            self._note("rolled_back", self._process, fate=self._ledger.roll_back(self._key, str(error), counted=False))
         return True
 
     def _one_process(self) -> bool:
@@ -97,7 +103,7 @@ class Client:
         most = chance.randrange(1, self._work.bites + 1) if busy else LARGE
         nonce = f"{chance.getrandbits(128):032x}"
         started = ledger.start_process(StartProcess("p", nonce, lease=self._work.lease, files_per_process=most))
-        self._process = started.key.id
+        self._process, self._key = started.key.id, started.key
         key, taken, status = started.key, list[int](), Status.FILES
         while len(taken) < most and status is Status.FILES:
             seq, limit = len(taken) + 1, 1 if busy else LARGE

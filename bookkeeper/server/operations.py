@@ -223,7 +223,7 @@ class _Call:
     def _ready(self, identity: Identity | None, body: bytes, *, strict: bool = True) -> dict[str, Any]:
         """Return the arguments that a body says, of a caller who may do this with them."""
         try:
-            said = msgspec.json.decode(body or b"{}", type=self.arguments, strict=strict)
+            said = wire.decoder(self.arguments, strict=strict).decode(body or b"{}")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             from bookkeeper import __version__
 

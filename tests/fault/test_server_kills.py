@@ -82,7 +82,7 @@ def test_a_server_goes_on_when_its_postgresql_is_killed_in_the_middle_of_commits
         postgres.running(("fsync=on",)) as database,
         on_postgres(database) as world,
         ServerProcess(world.database.url, tmp_path, *FREE) as server,
-        Crews(world, Work(server.url, tmp_path / "work"), PROCESSES, THREADS) as crews,
+        Crews(world, Work(server.url, tmp_path / "work", forgets=True), PROCESSES, THREADS) as crews,
     ):
         for _ in range(DATABASE_KILLS):
             crews.watch(chance.uniform(0.3, 1.0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -143,3 +145,44 @@ def test_a_fenced_job_hears_why() -> None:
     error = wire.decode_error(wire.encode_error(Fenced("process 3 was rolled back: ü", remedy="stop")))
     assert isinstance(error, Fenced)
     assert error.exit_code == 7
+
+
+FIRST_USE = """
+import os, sys, threading
+from bookkeeper import wire
+
+def child():
+    sys.setswitchinterval(1e-6)
+    kinds = [wire.ANSWERS["next_files"], wire.ANSWERS["deliveries_of"], wire.NextFiles, wire.WithManifest] * 4
+    together = threading.Barrier(len(kinds))
+    said = b'{"process": 1, "seq": 1, "limit": 1, "done": [{"file_id": 1, "mark": "opened"}], "manifest": {"files": []}}'
+
+    def one(kind):
+        together.wait()
+        made = wire.decoder(kind)
+        for _ in range(20):
+            try:
+                made.decode(said)
+            except ValueError:
+                pass
+
+    threads = [threading.Thread(target=one, args=[kind]) for kind in kinds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+codes = []
+for _ in range(40):
+    pid = os.fork()
+    if not pid:
+        child()
+        os._exit(0)
+    codes.append(os.waitpid(pid, 0)[1])
+sys.exit(any(codes))
+"""
+
+
+def test_decoders_are_made_by_many_threads_at_once() -> None:
+    """In processes that made none yet: msgspec crashes where two threads make what they share of a class."""
+    assert subprocess.run([sys.executable, "-c", FIRST_USE], timeout=60).returncode == 0
