@@ -27,6 +27,7 @@
     ├── RolledBack                 13   the process was rolled back in good order
     ├── Unsound                    14   `check` found a broken invariant
     ├── NodeExcluded               15   this node is given nothing for a while
+    ├── ExecutorUnavailable        17   the batch system cannot be reached or does not answer
     └── AccessDenied               16   the catalog server does not let the caller do this
         ├── Unauthenticated        16
         └── Forbidden              16
@@ -223,3 +224,10 @@ class Forbidden(AccessDenied):
 
     default_remedy = "ask an administrator of the catalog for a token with this scope"
     cause = "scope"
+
+
+class ExecutorUnavailable(BookkeeperError):
+    """The batch system cannot be reached now, or does not answer."""
+
+    exit_code = 17
+    default_remedy = "see whether it runs; nothing is lost, and the same command goes on"

@@ -237,6 +237,8 @@ LEFT_OUT: Final = {
     "dataset_files": None,
     "destinations": None,
     "journals": None,
+    "jobs": None,
+    "submissions": None,
     "snapshot_files": None,
     "tokens": None,
     "processes": ("token",),

@@ -13,13 +13,11 @@ from bookkeeper import stageout
 from bookkeeper.errors import UsageError
 from bookkeeper.ledger.requests import Rules
 from bookkeeper.plugins import Notify, Plugins
+from bookkeeper.spec.executor import ExecutorTable
 from bookkeeper.spec.extensions import NotifyTable, PluginsTable
 from bookkeeper.spec.retrying import RetryTable
 from bookkeeper.spec.values import Bytes, Count, Name, Seconds, Table, Word, in_folder
 from bookkeeper.worker import Job, OutputSpec, command
-
-MB: Final = 1 << 20
-"""Bytes: what schedulers mean by it."""
 
 LEVELS: Final = ("deep", "quick")
 JUDGES: Final = '"deep", "quick" or { command = ["check", "{path}"] }, or a validator of a plug-in'
@@ -142,31 +140,6 @@ class OutputTable(Table):
         raise ValueError(f"must be {JUDGES}, not {value!r}")
 
 
-class ExecutorTable(Table):
-    """``[executor]``: where the processes run, how many at once, and the bytes of memory that each asks for."""
-
-    kind: str = "local"
-    jobs: Annotated[int, Field(ge=1, le=10_000)] = 1
-    memory: Bytes | None = None
-    max_memory: Bytes | None = None
-
-    @model_validator(mode="after")
-    def _cap_above(self) -> ExecutorTable:
-        if self.memory and self.max_memory and self.max_memory < self.memory:
-            raise ValueError("max_memory is less than memory: it is the most that a job asks for after memory kills")
-        return self
-
-    @property
-    def memory_mb(self) -> float | None:
-        """``memory`` in MB."""
-        return self.memory / MB if self.memory else None
-
-    @property
-    def max_memory_mb(self) -> float | None:
-        """``max_memory`` in MB."""
-        return self.max_memory / MB if self.max_memory else None
-
-
 class Spec(Table):
     """A whole spec. ``folder`` is where its file lies: what its relative paths are relative to."""
 
@@ -247,6 +220,7 @@ class Spec(Table):
             allow_entries_mismatch=self.job.allow_entries_mismatch,
             executor=self.executor.kind,
             memory_mb=self.executor.memory_mb,
+            wall_s=self.executor.run_time,
             plugins=self.plugins.places(self.folder),
         )
 

@@ -15,9 +15,10 @@ from pydantic_core import ErrorDetails
 
 from bookkeeper.errors import SpecError
 from bookkeeper.plugins import Plugins
+from bookkeeper.spec.executor import ExecutorTable
 from bookkeeper.spec.extensions import PluginsTable, extension_problems
 from bookkeeper.spec.lines import Place, line_of, lines_of
-from bookkeeper.spec.model import ExecutorTable, JobTable, OutputTable, Spec, cross_checks
+from bookkeeper.spec.model import JobTable, OutputTable, Spec, cross_checks
 from bookkeeper.spec.retrying import RetryTable
 
 M = TypeVar("M", bound=BaseModel)

@@ -116,6 +116,27 @@ class Step(StrEnum):
     """copy the outputs to their destination and prove that they arrived"""
 
 
+class JobState(StrEnum):
+    """A batch job, as its batch system tells of it. What it did to its files is its process's to say."""
+
+    INTENDED = "intended"
+    """about to be submitted: nobody knows yet whether the batch system has it"""
+    IDLE = "idle"
+    """waits in the queue"""
+    RUNNING = "running"
+    """runs on a node"""
+    SUSPENDED = "suspended"
+    """on a node, and stopped there"""
+    HELD = "held"
+    """waits until somebody releases it"""
+    COMPLETED = "completed"
+    """ended, with an exit code or by a signal"""
+    REMOVED = "removed"
+    """taken out of the queue before it ended"""
+    LOST = "lost"
+    """neither in the queue nor in its history, or never submitted"""
+
+
 class Scope(StrEnum):
     """What a token for the catalog server allows, weakest first; each allows all before it."""
 
@@ -131,6 +152,9 @@ class Scope(StrEnum):
 
 LIVE: Final = (ProcessState.ACTIVE, ProcessState.STAGED)
 """A process that may still commit."""
+
+OVER: Final = (JobState.COMPLETED, JobState.REMOVED, JobState.LOST)
+"""A batch job that runs no more, as far as is known."""
 
 Moves = dict[str, tuple[str, ...]]
 

@@ -7,6 +7,7 @@ these tables by migrations; a test holds that both are the same, to the letter o
 from sqlmodel import SQLModel
 
 from bookkeeper_schema.tables.access import Token
+from bookkeeper_schema.tables.batch import BatchJob, Submission
 from bookkeeper_schema.tables.catalogue import (
     Catalog,
     Dataset,
@@ -25,6 +26,7 @@ METADATA = SQLModel.metadata
 
 __all__ = [
     "METADATA",
+    "BatchJob",
     "Catalog",
     "Cursor",
     "Dataset",
@@ -44,5 +46,6 @@ __all__ = [
     "Request",
     "Snapshot",
     "SnapshotFile",
+    "Submission",
     "Token",
 ]
