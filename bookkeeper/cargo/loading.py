@@ -86,7 +86,7 @@ def _pack(job: Job, folder: Path, base: Path, files: Sequence[str], brought: Seq
             raise UsageError(
                 f"an archive cannot be called {path.name} here", remedy="rename it: each needs its own name"
             )
-    hold = _Hold(base)
+    hold = _Hold(base, unpacked=bool(brought))
     for pattern in files:
         hold.take(pattern)
     command = (hold.program(job.command[0]), *job.command[1:])
@@ -110,10 +110,10 @@ def _schemes(job: Job, inputs: Sequence[str]) -> set[str]:
 
 
 class _Hold:
-    """The files that travel, by their names on the node."""
+    """The files that travel, by their names on the node; others may be ``unpacked`` there."""
 
-    def __init__(self, base: Path) -> None:
-        self._base = base.absolute()
+    def __init__(self, base: Path, *, unpacked: bool) -> None:
+        self._base, self._unpacked = base.absolute(), unpacked
         self.files: dict[str, Path] = {}
 
     def take(self, pattern: str) -> None:
@@ -130,7 +130,7 @@ class _Hold:
 
     def program(self, word: str) -> str:
         """Take the program of a command, if it is named by a path; return how it is called on the node."""
-        if "/" not in word:
+        if "/" not in word or (self._unpacked and not word.startswith("/") and not (self._base / word).exists()):
             return word
         path = _regular(self._base, word, "program")
         if not os.access(path, os.X_OK):
