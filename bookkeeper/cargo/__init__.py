@@ -6,6 +6,7 @@ with the command's program, scripts, shared libraries and other files, and archi
 `bookkeeper.worker.freight` is the other end.
 """
 
+from bookkeeper.cargo.kit import SCHEMES
 from bookkeeper.cargo.loading import Loaded, load
 
-__all__ = ["Loaded", "load"]
+__all__ = ["SCHEMES", "Loaded", "load"]

@@ -39,6 +39,9 @@ BY_SCHEME: Final = {
 }
 """What reaches a storage, by the scheme of its URLs; taken where it is installed here."""
 
+SCHEMES: Final = tuple(BY_SCHEME)
+"""All of them: for jobs whose inputs may come from anywhere."""
+
 OURS: Final = ("bookkeeper", "bookkeeper_schema")
 _KEPT: Final = (".py", ".toml", ".lark")
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
