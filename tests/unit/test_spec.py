@@ -217,10 +217,9 @@ def test_lines_of_keys_are_found() -> None:
     assert line_of(("nowhere",), lines) is None
 
 
-def test_what_travels_is_said_by_the_job_and_made_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_travels_is_said_by_the_job_and_made_to(tmp_path: Path) -> None:
     import tarfile
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("mass.py", "conf.json"):
         (tmp_path / name).write_text(name)
     with tarfile.open(tmp_path / "env.tar.gz", "w:gz") as members:
