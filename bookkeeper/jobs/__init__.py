@@ -15,7 +15,7 @@ after it       processes whose jobs died are found again by `dead`: it reads wha
 =============  ======================================================================================================
 """
 
-from bookkeeper.jobs.findings import LEAST, dead, judge, summary
+from bookkeeper.jobs.findings import LEAST, dead, decide, judge, summary
 from bookkeeper.jobs.looking import fruitless, of_process, standing, submissions, table
 from bookkeeper.jobs.observing import observe
 from bookkeeper.jobs.seen import Seen
@@ -25,6 +25,7 @@ __all__ = [
     "LEAST",
     "Seen",
     "dead",
+    "decide",
     "fruitless",
     "intend",
     "judge",

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bookkeeper.catalog import Database, Tx
 from bookkeeper.events import record
+from bookkeeper.jobs.submitting import check
 from bookkeeper.operations import operation
 
 LEAST: Final = 3
@@ -49,6 +50,12 @@ SELECT 1 FROM submissions s JOIN jobs b ON b.submission_id = s.id
 SUMMARY: Final = """
 SELECT b.state, b.verdict, count(*) AS jobs FROM submissions s JOIN jobs b ON b.submission_id = s.id
  WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project) GROUP BY b.state, b.verdict
+"""
+
+DECIDE: Final = """
+UPDATE jobs SET verdict = 'held: to be removed'
+ WHERE submission_id = :submission AND number = :number AND state = 'held' AND verdict IS NULL
+RETURNING process_id
 """
 
 AGREE: Final = "agree"
@@ -114,6 +121,21 @@ def judge(database: Database, project: str) -> int:
                 process=process,
             )
         return differ
+
+    return database.run(move)
+
+
+@operation("work", project="project", again=True)
+def decide(database: Database, project: str, submission: int, number: int, said: dict[str, Any]) -> bool:
+    """Record that a held job is to be removed, and why; tell whether that is news."""
+
+    def move(tx: Tx) -> bool:
+        owner = check(tx, project, submission)
+        row = tx.run(DECIDE, {"submission": submission, "number": number}).fetchone()
+        if row is None:
+            return False
+        record(tx, "job.given_up", said, project=owner, process=row[0])
+        return True
 
     return database.run(move)
 

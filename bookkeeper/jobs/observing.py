@@ -9,7 +9,7 @@ from typing import Any, Final
 from bookkeeper.catalog import Database, Tx, storable
 from bookkeeper.events import record
 from bookkeeper.jobs.seen import Seen
-from bookkeeper.jobs.submitting import _check
+from bookkeeper.jobs.submitting import check
 from bookkeeper.operations import operation
 from bookkeeper_schema.states import OVER, JobState
 
@@ -54,7 +54,7 @@ def observe(
     """
 
     def move(tx: Tx) -> int | None:
-        _check(tx, project, submission)
+        check(tx, project, submission)
         row = tx.run(MOVE_ON, {"submission": submission, "old": old, "new": new}).fetchone()
         if row is None:
             return None

@@ -85,7 +85,7 @@ def submitted(database: Database, project: str, submission: int, *, batch_id: st
     """Record that a batch system has the jobs, and what it calls them, by their numbers; tell whether that is news."""
 
     def move(tx: Tx) -> bool:
-        _check(tx, project, submission)
+        check(tx, project, submission)
         row = tx.run(SETTLE, {"submission": submission, "batch_id": batch_id, "reason": None}).fetchone()
         if row is None:
             return False
@@ -108,7 +108,7 @@ def not_submitted(database: Database, project: str, submission: int, *, reason: 
     """Record that the batch system has none of the jobs and is to get none; tell whether that is news."""
 
     def move(tx: Tx) -> bool:
-        _check(tx, project, submission)
+        check(tx, project, submission)
         said = storable(reason)
         row = tx.run(SETTLE, {"submission": submission, "batch_id": None, "reason": said}).fetchone()
         if row is None:
@@ -122,11 +122,16 @@ def not_submitted(database: Database, project: str, submission: int, *, reason: 
 
 
 OF: Final = """
-SELECT 1 FROM submissions s JOIN projects j ON j.request_id = s.request_id WHERE s.id = :submission AND j.name = :project
+SELECT s.project_id FROM submissions s JOIN projects j ON j.request_id = s.request_id WHERE s.id = :submission AND j.name = :project
 """
 
 
-def _check(tx: Tx, project: str, submission: int) -> None:
-    """Raise `NotAllowed` for a submission of another request: who may speak for one project speaks for no other."""
-    if tx.run(OF, {"submission": submission, "project": project}).fetchone() is None:
+def check(tx: Tx, project: str, submission: int) -> int:
+    """Return the project that a submission was made for.
+
+    Raises `NotAllowed` for one of another request: who may speak for one project speaks for no other.
+    """
+    row = tx.run(OF, {"submission": submission, "project": project}).fetchone()
+    if row is None:
         raise NotAllowed(f"submission {submission} is none of project {project}")
+    return int(row[0])

@@ -21,7 +21,7 @@ from bookkeeper.publishing import publish_pending
 from bookkeeper.spec import Spec
 from bookkeeper.submit.preparing import audience, prepare
 from bookkeeper.submit.progress import OnUpdate, Progress, Submitted
-from bookkeeper.submit.waiting import deliverable, waiting
+from bookkeeper.watching.waiting import deliverable, waiting
 from bookkeeper.worker import Job, Outcome, job
 from bookkeeper_schema.states import Step
 
