@@ -24,7 +24,9 @@ from workbench import until
 
 TOYS = Path(__file__).parent / "toypool"
 COPY = "import os, shutil, sys; shutil.copy(sys.argv[1], os.environ['BOOKKEEPER_OUTPUT'])\n"
-BLOCKED = "import select\nfrom pathlib import Path\nwhile not Path('go').exists(): select.select([], [], [], 0.02)\n" + COPY
+BLOCKED = (
+    "import select\nfrom pathlib import Path\nwhile not Path('go').exists(): select.select([], [], [], 0.02)\n" + COPY
+)
 
 
 class ToyDesk:
@@ -86,7 +88,9 @@ jobs = {jobs}
         return [row["batch_id"] for row in self.rows("SELECT batch_id FROM jobs WHERE state = 'running'")]
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        return [json.loads(row["body"]) for row in self.rows("SELECT body FROM events WHERE kind = ? ORDER BY id", kind)]
+        return [
+            json.loads(row["body"]) for row in self.rows("SELECT body FROM events WHERE kind = ? ORDER BY id", kind)
+        ]
 
     def published(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "out").glob("*.root"))

@@ -192,7 +192,12 @@ class ToyPool:
                 words = [sys.executable, __file__, str(cluster), str(number)]
                 with (cluster / f"{number}.starter").open("ab") as err:
                     subprocess.Popen(
-                        words, start_new_session=True, pass_fds=(lock,), stdin=subprocess.DEVNULL, stdout=err, stderr=err
+                        words,
+                        start_new_session=True,
+                        pass_fds=(lock,),
+                        stdin=subprocess.DEVNULL,
+                        stdout=err,
+                        stderr=err,
                     ).returncode = 0  # nobody's child soon
                 os.close(lock)
 
@@ -303,7 +308,11 @@ class Starter:
         return False
 
     def start(self) -> None:
-        environment = {**os.environ, **self.ad["environment"], "BOOKKEEPER_JOB_ID": f"{self.cluster.name}.{self.number}"}
+        environment = {
+            **os.environ,
+            **self.ad["environment"],
+            "BOOKKEEPER_JOB_ID": f"{self.cluster.name}.{self.number}",
+        }
         folder = Path(self.ad["folder"])
         with (folder / f"out.{self.number}").open("ab") as out, (folder / f"err.{self.number}").open("ab") as err:
             self.child = subprocess.Popen(
