@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bookkeeper import events
 from bookkeeper.catalog import Database
 from bookkeeper.ledger import requests
-from bookkeeper.operations import operation
+from bookkeeper.operations import Remote, operation
 
 if TYPE_CHECKING:
     from bookkeeper.spec import Spec
@@ -49,16 +49,20 @@ def terms(spec: Spec, jobs: int | None) -> dict[str, Any]:
 
 def remember(database: Database, spec: Spec, path: str, jobs: int | None) -> None:
     """Record which spec a project was submitted with, and what it says of its jobs."""
-    record(
-        database,
-        spec.project.name,
-        {"spec": str(Path(path).absolute()), "host": socket.gethostname(), **terms(spec, jobs)},
-    )
+    said = {"spec": str(Path(path).absolute()), "host": socket.gethostname(), **terms(spec, jobs)}
+    if isinstance(database, Remote):
+        record(database, spec.project.name, said)
+    else:
+        _record(database, spec.project.name, said)
 
 
 @operation("work", project="project", again=True)
 def record(database: Database, project: str, body: dict[str, Any]) -> None:
-    """Record what a project was submitted with."""
+    """Record what a project was submitted with, by somebody elsewhere: no server runs anything because of it."""
+    _record(database, project, {**body, "via": "server"})
+
+
+def _record(database: Database, project: str, body: dict[str, Any]) -> None:
     database.run(lambda tx: events.record(tx, SUBMITTED, body, project=requests.find(tx, project).id))
 
 

@@ -7,5 +7,6 @@ a request may be killed at any instruction, and several may do it at once.
 from bookkeeper.watching.babysitter import Babysitter, Standing
 from bookkeeper.watching.systems import Systems
 from bookkeeper.watching.waiting import deliverable, waiting
+from bookkeeper.watching.watch import Watch, sole
 
-__all__ = ["Babysitter", "Standing", "Systems", "deliverable", "waiting"]
+__all__ = ["Babysitter", "Standing", "Systems", "Watch", "deliverable", "sole", "waiting"]

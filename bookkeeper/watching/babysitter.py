@@ -66,10 +66,18 @@ class Babysitter:
     """Looks after one request. ``spec`` is None where it cannot be read: nothing new is submitted then."""
 
     def __init__(
-        self, database: Database, project: str, spec: Spec | None, systems: Systems, *, most: int | None = None
+        self,
+        database: Database,
+        project: str,
+        spec: Spec | None,
+        systems: Systems,
+        *,
+        most: int | None = None,
+        adopt: bool = False,
     ) -> None:
         self._database, self.project, self.spec, self._systems = database, project, spec, systems
         self._most = most or (spec.executor.jobs if spec else 0)
+        self._adopt = adopt
         self._host = socket.gethostname()
         said = spec.executor if spec else None
         self._sizes = estimates.Asks(
@@ -79,7 +87,6 @@ class Babysitter:
         self._publish_pause, self._publish_at = BACK_OFF[0], 0.0
         self._reconcile_at, self._renew_at = 0.0, time.monotonic() + RENEW
         self._problems: list[str] = []
-        self._over: set[tuple[int, int]] = set()
 
     def step(self, *, calmly: bool = False) -> Standing:
         """Look after everything once. ``calmly``: nothing new is submitted."""
@@ -219,7 +226,7 @@ class Babysitter:
         for one in found:
             if one["settled_at"] is None:
                 try:
-                    settle(self._database, self._systems, one, self.spec)
+                    settle(self._database, self._systems, one, self.spec, adopt=self._adopt)
                 except BookkeeperError as error:
                     self._note(error)
 

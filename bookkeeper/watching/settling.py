@@ -31,7 +31,9 @@ TRIED: Final = "tried"
 LOCK: Final = "lock"
 
 
-def settle(database: Database, systems: Systems, submission: Mapping[str, Any], spec: Spec | None) -> bool:
+def settle(
+    database: Database, systems: Systems, submission: Mapping[str, Any], spec: Spec | None, *, adopt: bool = False
+) -> bool:
     """Submit the intended jobs of a submission, or find them submitted; tell whether it is known now.
 
     ``spec`` is None where it cannot be read: what was not submitted is not submitted then. False where somebody else is
@@ -51,7 +53,7 @@ def settle(database: Database, systems: Systems, submission: Mapping[str, Any], 
         project, number = submission["project"], submission["id"]
         try:
             system = systems.of_submission(submission)
-            accepted = _hand_over(database, system, submission, folder, spec)
+            accepted = _hand_over(database.url, system, submission, folder, spec, adopt)
         except ExecutorUnavailable:
             raise
         except BookkeeperError as error:
@@ -63,7 +65,7 @@ def settle(database: Database, systems: Systems, submission: Mapping[str, Any], 
 
 
 def _hand_over(
-    database: Database, system: BatchSystem, submission: Mapping[str, Any], folder: Path, spec: Spec | None
+    address: str, system: BatchSystem, submission: Mapping[str, Any], folder: Path, spec: Spec | None, adopt: bool
 ) -> Accepted:
     tried = folder / TRIED
     if spec is None:
@@ -72,8 +74,8 @@ def _hand_over(
         if found is None:
             raise UsageError("the spec of its project cannot be read any more", remedy="submit again")
         return found
-    order = order_of(database, spec, submission["project"], submission["tag"], submission["jobs"],
-                     folder, asks_of(submission["asks"]))  # fmt: skip
+    asks, project = asks_of(submission["asks"]), submission["project"]
+    order = order_of(address, spec, project, submission["tag"], submission["jobs"], folder, asks, adopt=adopt)
     if tried.exists():
         found = system.find(order)
         if found is not None:
@@ -91,15 +93,30 @@ def _hand_over(
         return found
 
 
-def order_of(database: Database, spec: Spec, project: str, tag: str, count: int, folder: Path, asks: Asks) -> Order:
+def order_of(
+    address: str,
+    spec: Spec,
+    project: str,
+    tag: str,
+    count: int,
+    folder: Path,
+    asks: Asks,
+    *,
+    adopt: bool = False,
+) -> Order:
     """Return the order of a submission, and write what its jobs run into its folder, which is made if need be.
 
-    Made again, it is the same: ``job.json`` stays as it was written first.
+    ``address`` is that of the catalog, unless the spec names another one for jobs. Made again, it is the same: ``job.json`` stays as it was written first.
     """
     job = replace(
-        spec.process(project), wait=False, memory_mb=asks.memory_mb, wall_s=asks.run_time_s, executor=spec.executor.kind
+        spec.process(project),
+        wait=False,
+        memory_mb=asks.memory_mb,
+        wall_s=asks.run_time_s,
+        executor=spec.executor.kind,
+        adopt=adopt,
     )
-    address = spec.executor.catalog or database.url
+    address = spec.executor.catalog or address
     title = f"bookkeeper {project}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
