@@ -65,6 +65,7 @@ class Watch:
         self._offset = time.time() - time.monotonic()
         requests = {projects.status(database, name).request for name in self._names}
         self._requests = requests
+        self.last: list[Standing] = []
 
     def step(self) -> list[Standing]:
         """Look after everything once; return how each request stands."""
@@ -88,6 +89,7 @@ class Watch:
                 self._problem(project, problem)
             self._on_step(project, standing)
             found.append(standing)
+        self.last = found
         return found
 
     def run(self, stop: threading.Event, *, to_the_end: bool = False, tick: float = TICK) -> None:
