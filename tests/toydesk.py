@@ -51,7 +51,7 @@ class ToyDesk:
 [project]
 name = "mass"
 files = ["data/*.root"]
-lease = "60s"
+lease = "12s"
 {project}
 [job]
 command = ["{sys.executable}", "-S", "payload.py", "{{inputs}}"]
@@ -64,6 +64,10 @@ validate = "quick"
 kind = "toypool"
 jobs = {jobs}
 {executor}
+[retry.executor]
+base_delay = "0.1s"
+[retry.unknown]
+base_delay = "0.1s"
 """)
         return load(self.folder / "spec.toml")
 
