@@ -105,6 +105,12 @@ base_delay = "0.1s"
         pipe = subprocess.PIPE
         return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, cwd=self.folder, **options)
 
+    def run(self, *words: str) -> tuple[int, str]:
+        """Run `bookkeeper`; return its exit code and what it printed."""
+        done = self.command(*words)
+        out, err = done.communicate(timeout=120)
+        return done.returncode, out + err
+
     def exactly_once(self, files: int = 6) -> None:
         """Hold that every file counts once, in one published output."""
         counted = self.rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,35 +35,30 @@ def submitted_once(desk: ToyDesk) -> None:
 def test_a_submitter_killed_before_it_could_record_finds_its_jobs_again(desk: ToyDesk) -> None:
     desk.spec(jobs=3)
     (desk.pool.root / "die-after-submit").touch()
-    assert desk.command("submit", "spec.toml").wait(60) == -signal.SIGKILL
+    assert desk.run("submit", "spec.toml")[0] == -signal.SIGKILL
     assert desk.states() == ["intended"] * 3 and len(desk.pool.clusters()) == 1
-    second = desk.command("submit", "spec.toml")
-    said, problem = second.communicate(timeout=120)
-    assert second.returncode == 0, said + problem
+    code, said = desk.run("submit", "spec.toml")
+    assert code == 0, said
     submitted_once(desk)
     desk.exactly_once()
 
 
 def test_a_submitter_killed_before_it_asked_the_pool_is_taken_over(desk: ToyDesk) -> None:
-    sitter = desk.begin(jobs=3)
-    sitter.spec, spec = None, sitter.spec  # as if killed: what is intended is not handed over by this one
-    assert spec is not None
+    desk.begin(jobs=3)
     folder = desk.database.folder / "batch" / "left"
-    said = {"tag": "left", "executor": "toypool", "folder": str(folder), "asks": {}, "wanted": 3}
-    assert jobs.intend(desk.database, "mass", host=sitter._host, **said) == 3
-    watcher = desk.command("watch", "mass", "--until-done", "--every", "0.1s")
-    text, problem = watcher.communicate(timeout=120)
-    assert watcher.returncode == 0, text + problem
-    assert "left" in desk.pool.clusters() and "complete, 6 of 6 files committed" in text
+    known = {"tag": "left", "executor": "toypool", "folder": str(folder)}
+    assert jobs.intend(desk.database, "mass", host=socket.gethostname(), asks={}, wanted=3, **known) == 3
+    code, said = desk.run("watch", "mass", "--until-done", "--every", "0.1s")
+    assert code == 0, said
+    assert "left" in desk.pool.clusters() and "complete, 6 of 6 files committed" in said
     submitted_once(desk)
     desk.exactly_once()
 
 
 def test_two_watchers_killed_at_random_do_everything_once(desk: ToyDesk) -> None:
     desk.spec(jobs=3)
-    handed = desk.command("submit", "spec.toml", "--detach")
-    said, problem = handed.communicate(timeout=60)
-    assert handed.returncode == 0, said + problem
+    code, said = desk.run("submit", "spec.toml", "--detach")
+    assert code == 0, said
     luck = random.Random(5)
     watchers: list[subprocess.Popen[str]] = []
 
