@@ -250,14 +250,22 @@ def test_the_token_travels_in_a_file_of_its_own(far: Far, monkeypatch: pytest.Mo
     assert node.run().code == 0  # an open server takes no notice; of a file that others read the worker would complain
 
 
-def test_a_submission_is_loaded_once(far: Far) -> None:
+def test_a_submission_is_loaded_once(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a program that has no token, or another one, and after an upgrade."""
     script = far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", "a.b.c")
     first = far.load(far.job("./run.sh", "{output}", "{inputs}"))
     before = {path: path.read_bytes() for path in first.files}
     script.write_text("#!/bin/sh\nexit 1\n")
-    again = cargo.load(far.job("./other.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
+    monkeypatch.delenv("BOOKKEEPER_TOKEN")
+    elsewhere = far.folder / "cache"
+    again = cargo.load(far.job("./other.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=elsewhere)
+    assert not elsewhere.exists()
     assert again == first
     assert {path: path.read_bytes() for path in again.files} == before
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", "d.e.f")
+    cargo.load(far.job(), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
+    assert (far.last / "bookkeeper-token").read_text() == "d.e.f\n"
     (far.last / "cargo.tar.gz").write_bytes(b"")
     with pytest.raises(Exception, match="did not arrive whole"):
         cargo.load(far.job("./run.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
