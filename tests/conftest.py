@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from bookkeeper.catalog import create
+from ledgers import new_catalog
 from services import postgres
 from services.reach import Reach, served
 from toys import make_zmumu
@@ -68,8 +69,9 @@ def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     """Let commands reach a catalog, in both ways: ``reach(path)`` makes it where there is none; return its address."""
     with contextlib.ExitStack() as stack:
 
-        def made(path: Path) -> str:
-            database = stack.enter_context(contextlib.closing(create(f"sqlite:///{path}")))
+        def reached(path: Path) -> str:
+            made = create(f"sqlite:///{path}") if path.exists() else new_catalog(path).database
+            database = stack.enter_context(contextlib.closing(made))
             if request.param == "behind a server":
                 url = stack.enter_context(served(database))
             else:
@@ -77,7 +79,7 @@ def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
             monkeypatch.setenv("BOOKKEEPER_CATALOG", url)
             return url
 
-        yield made
+        yield reached
 
 
 @pytest.fixture(scope="session")
