@@ -54,7 +54,7 @@ def load(
     ``files`` are paths, globs and folders that travel besides, ``archives`` tar files that are unpacked there;
     ``schemes`` those of URLs that inputs are copied from.
 
-    A submission is loaded once: called again, what is there is proved and kept. Raises `UsageError` for what cannot
+    A submission is loaded once: called again, what is there is proved and kept; only the token is the newest. Raises `UsageError` for what cannot
     travel, `StorageError` where the folder, or the cache of the worker, cannot be written.
     """
     if catalog is not None and not is_remote(catalog):
@@ -62,11 +62,12 @@ def load(
             "a job that shares no folder with this host cannot reach a catalog that is a file or a database",
             remedy='let `bookkeeper serve` open it to nodes: catalog = "https://HOST:PORT" in [executor]; or use tickets',
         )
-    worker = kit(_schemes(job, schemes), cache=cache)
-    packing.place(worker, folder / WORKER)
+    if not (folder / WORKER).exists():
+        packing.place(kit(_schemes(job, schemes), cache=cache), folder / WORKER)
     own = [folder / WORKER, folder / JOB]
     if catalog is not None and (token := token_of()):
         packing.write(folder / TOKEN, f"{token}\n".encode(), 0o600)
+    if (folder / TOKEN).exists():  # of whoever submitted, where this program has none
         own.append(folder / TOKEN)
     brought = [_regular(base, one, "archive") for one in archives]
     if (folder / JOB).exists():

@@ -77,8 +77,8 @@ def test_nothing_of_ours_can_be_imported_there(tmp_path: Path) -> None:
 
 
 SCRIPT = """#!/usr/bin/env python3
-import helper, shutil, sys
-print("here is", __file__)
+import helper, os, shutil, sys
+print("here is", __file__, [name for name in os.environ if "STATE_HOME" in name])
 print("it costs", file=sys.stderr)
 shutil.copy(sys.argv[2], sys.argv[1])
 """
@@ -95,6 +95,7 @@ def test_a_script_its_modules_and_a_root_file_as_output(far: Far) -> None:
     assert far.published() == ["m-1.root"]
     assert node.left() == []
     assert "==> standard output of the command <==\nhere is " in ran.said
+    assert "/job/mass.py []\n" in ran.said  # the worker's own variables are not the command's
     assert ran.said.endswith("==> standard error of the command <==\nit costs\n")
     steps = [body["step"] for body in far.events("step.ended", 1)]
     assert steps[:2] == ["stage-executable", "stage-inputs"]
@@ -227,6 +228,16 @@ def test_a_node_without_the_right_python_says_so(far: Far) -> None:
     assert "$BOOKKEEPER_PYTHON names the interpreter" in ran.said
 
 
+def test_a_node_whose_jobs_have_no_path_runs_it_all_the_same(far: Far) -> None:
+    """As HTCondor starts jobs. What the worker starts itself needs the path of its interpreter."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    if shutil.which(version, path="/bin:/usr/bin") is None:
+        pytest.skip(f"platform: the system has no {version}")
+    far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
+    ran = far.node(far.job("./run.sh", "{output}", "{inputs}")).run(environment={"BOOKKEEPER_PYTHON": ""})
+    assert ran.code == 0, ran
+
+
 def test_the_token_travels_in_a_file_of_its_own(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOKKEEPER_TOKEN", "a.b.c")
     loaded = far.load(far.job())
@@ -239,14 +250,22 @@ def test_the_token_travels_in_a_file_of_its_own(far: Far, monkeypatch: pytest.Mo
     assert node.run().code == 0  # an open server takes no notice; of a file that others read the worker would complain
 
 
-def test_a_submission_is_loaded_once(far: Far) -> None:
+def test_a_submission_is_loaded_once(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a program that has no token, or another one, and after an upgrade."""
     script = far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", "a.b.c")
     first = far.load(far.job("./run.sh", "{output}", "{inputs}"))
     before = {path: path.read_bytes() for path in first.files}
     script.write_text("#!/bin/sh\nexit 1\n")
-    again = cargo.load(far.job("./other.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
+    monkeypatch.delenv("BOOKKEEPER_TOKEN")
+    elsewhere = far.folder / "cache"
+    again = cargo.load(far.job("./other.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=elsewhere)
+    assert not elsewhere.exists()
     assert again == first
     assert {path: path.read_bytes() for path in again.files} == before
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", "d.e.f")
+    cargo.load(far.job(), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
+    assert (far.last / "bookkeeper-token").read_text() == "d.e.f\n"
     (far.last / "cargo.tar.gz").write_bytes(b"")
     with pytest.raises(Exception, match="did not arrive whole"):
         cargo.load(far.job("./run.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
