@@ -14,13 +14,13 @@ from bookkeeper.cargo.kit import BY_SCHEME, kit
 from bookkeeper.catalog import is_remote
 from bookkeeper.client.token import token_of
 from bookkeeper.errors import UsageError
-from bookkeeper.worker.freight import LIBRARIES, OWN, PROGRAMS, TOKEN, prove, sha256_of
+from bookkeeper.worker.freight import AUTHORITY, LIBRARIES, OWN, PROGRAMS, TOKEN, prove, sha256_of
 from bookkeeper.worker.job import Item, Job, OutputSpec
 
 WORKER: Final = "bookkeeper-worker"
 JOB: Final = "job.json"
 PACK: Final = "cargo.tar.gz"
-RESERVED: Final = (WORKER, JOB, PACK, TOKEN)
+RESERVED: Final = (WORKER, JOB, PACK, TOKEN, AUTHORITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,10 @@ def load(
     own = [folder / WORKER, folder / JOB]
     if catalog is not None and (token := token_of()):
         packing.write(folder / TOKEN, f"{token}\n".encode(), 0o600)
-    if (folder / TOKEN).exists():  # of whoever submitted, where this program has none
-        own.append(folder / TOKEN)
+    if catalog is not None and (authority := os.environ.get("SSL_CERT_FILE")):
+        packing.write(folder / AUTHORITY, _regular(base, authority, "certificate").read_bytes())
+    # Those of whoever submitted, where this program has none.
+    own += [folder / name for name in (TOKEN, AUTHORITY) if (folder / name).exists()]
     brought = [_regular(base, one, "archive") for one in archives]
     if (folder / JOB).exists():
         there = Job.from_json((folder / JOB).read_text(encoding="utf-8"))
