@@ -122,6 +122,8 @@ def _next_moves(view: dict[str, Any]) -> list[str]:
         return [f"bookkeeper recover {name} --dry-run   (says why)", f"bookkeeper project unpark {name} --all"]
     if view["open_project"] is None:
         return [f"bookkeeper recover {name}"]
+    if set(view.get("jobs", {}).get("states", ())) - {"completed", "removed", "lost"}:
+        return [f"bookkeeper jobs {name}", f"bookkeeper watch {name}   (where nobody looks after them)"]
     return [f"bookkeeper submit SPEC.toml   (or: bookkeeper work {name} … -- COMMAND …)"]
 
 

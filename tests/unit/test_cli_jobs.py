@@ -28,7 +28,7 @@ def desk(tmp_path: Path, zmumu_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_queue_is_shown_held_released_killed_and_goes_on(desk: ToyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk.folder)
     desk.spec(BLOCKED, jobs=3)
-    assert "bookkeeper watch mass" in ok("submit", "spec.toml", "--detach").err
+    assert "bookkeeper watch mass" in ok("submit", "spec.toml", "--detach").out
     until(lambda: (ok("watch", "mass", "--once"), len(desk.running()) == 3)[1], "three jobs run")
     until(lambda: len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 3, "three processes have files")
     shown = ok("jobs", "mass")
