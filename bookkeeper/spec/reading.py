@@ -18,7 +18,7 @@ from bookkeeper.plugins import Plugins
 from bookkeeper.spec.executor import ExecutorTable
 from bookkeeper.spec.extensions import PluginsTable, extension_problems
 from bookkeeper.spec.lines import Place, line_of, lines_of
-from bookkeeper.spec.model import JobTable, OutputTable, Spec, cross_checks
+from bookkeeper.spec.model import JobTable, OutputTable, Spec, cross_checks, travel_problems
 from bookkeeper.spec.retrying import RetryTable
 
 M = TypeVar("M", bound=BaseModel)
@@ -101,7 +101,10 @@ def _problems(content: Mapping[str, Any]) -> list[Problem]:
     parsed = [_right(OutputTable, one) for _, one in _outputs(content)]
     whole = [one for one in parsed if one is not None]
     right = parsed and len(whole) == len(parsed)
-    problems += cross_checks(_right(JobTable, content.get("job")), whole if right else None)
+    job, executor = _right(JobTable, content.get("job")), _right(ExecutorTable, content.get("executor", {}))
+    problems += cross_checks(job, whole if right else None)
+    if job and executor and right:
+        problems += travel_problems(job, whole, executor)
     return problems
 
 

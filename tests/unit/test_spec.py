@@ -215,3 +215,39 @@ def test_lines_of_keys_are_found() -> None:
     assert lines[("e", 0, "f")] == 7 and lines[("e", 1, "f")] == 9
     assert line_of(("a", "x", "inside", 3), lines) == 2
     assert line_of(("nowhere",), lines) is None
+
+
+def test_what_travels_is_said_by_the_job_and_made_to(tmp_path: Path) -> None:
+    import tarfile
+
+    for name in ("mass.py", "conf.json"):
+        (tmp_path / name).write_text(name)
+    with tarfile.open(tmp_path / "env.tar.gz", "w:gz") as members:
+        members.add(tmp_path / "conf.json", "conf.json")
+    text = """
+[project]
+name = "p"
+dataset = "d"
+[job]
+command = ["python3", "mass.py", "{inputs}"]
+files = ["*.json"]
+archives = ["env.tar.gz"]
+stage_inputs = true
+[output]
+name = "m-{process}.root"
+destination = "s3://bucket/out"
+[executor]
+transfer = "files"
+"""
+    spec = read(tmp_path, text)
+    (tmp_path / "batch").mkdir()
+    loaded = spec.load(spec.process(), tmp_path / "batch", "https://host:8443")
+    assert [path.name for path in loaded.files] == ["bookkeeper-worker", "job.json", "cargo.tar.gz", "env.tar.gz"]
+    assert loaded.command == ("/bin/sh", "bookkeeper-worker", "https://host:8443", "job.json")
+    with tarfile.open(tmp_path / "batch/cargo.tar.gz") as members:
+        assert sorted(members.getnames()) == ["conf.json", "mass.py"]
+    assert faults(tmp_path, text.replace("s3://bucket/out", "out/"))[0].startswith(
+        "12: output.destination: 'out/' is a folder of this host, which its nodes do not share"
+    )
+    (said,) = faults(tmp_path, text.replace('"files"', '"shared"'))
+    assert 'archives: needs transfer = "files" in [executor]' in said
