@@ -33,7 +33,9 @@ class Slurm:
 
     def run(self, *words: str) -> str:
         """Run one of its commands and return what it prints."""
-        done = subprocess.run(words, env={**os.environ, **self.environment}, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            words, env={**os.environ, **self.environment}, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -54,8 +56,8 @@ class Slurm:
 
     def _script(self, verb: str) -> str:
         done = subprocess.run(
-            ["bash", str(SCRIPT), verb], env={**os.environ, **self.environment}, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False,
+            ["bash", str(SCRIPT), verb], env={**os.environ, **self.environment}, capture_output=True,
+            stdin=subprocess.DEVNULL, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -106,7 +106,9 @@ def _started(options: DaskOptions) -> Any:
     try:
         cluster = kind(**words)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{kind.__name__} does not take these options: {error}", remedy="see [executor.dask.options]") from error
+        raise UsageError(
+            f"{kind.__name__} does not take these options: {error}", remedy="see [executor.dask.options]"
+        ) from error
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ExecutorUnavailable(f"{kind.__name__} does not start: {error}") from error
     if options.workers is not None:

@@ -75,6 +75,4 @@ def _ended(number: int, run: Mapping[str, Any], mark: Mapping[str, Any]) -> Seen
     elif code:
         reason = f"killed by signal {signal}" if signal else f"exit code {code}"
     exit_code = None if signal else code
-    return Seen(
-        number, kind, at, state, died=True, node=run["node"], exit_code=exit_code, signal=signal, reason=reason
-    )
+    return Seen(number, kind, at, state, died=True, node=run["node"], exit_code=exit_code, signal=signal, reason=reason)

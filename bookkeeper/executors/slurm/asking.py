@@ -99,7 +99,7 @@ class Accounting:
     def _ask(self, which: list[str]) -> dict[str, Standing]:
         if not self.kept:
             return {}
-        words = ["--allocations", "--array", "--parsable2", "--noheader", f"--starttime={SINCE}", *which]
+        words = ["--allocations", "--parsable2", "--noheader", f"--starttime={SINCE}", *which]
         try:
             text = run("sacct", [*words, f"--format={','.join(self._fields)}"], folder=self._programs)
         except Refused as refused:

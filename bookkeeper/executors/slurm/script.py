@@ -23,15 +23,9 @@ number=$(({first} + SLURM_ARRAY_TASK_ID))
 export BOOKKEEPER_JOB_ID="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
 {exports}cd {folder} || exit 1
 rm -f "exit.$number"
-trap : TERM INT USR1 USR2  # the command is told as well; its exit code is waited for
-{command} &
-child=$!
-while :; do
-  wait "$child"
-  code=$?
-  kill -0 "$child" 2>/dev/null || break
-done
-wait "$child" 2>/dev/null
+trap : TERM INT USR1 USR2  # the command is told as well: its end is waited for
+{command}
+code=$?
 printf '%s %s %s\\n' "$code" "$(date +%s)" "$BOOKKEEPER_JOB_ID" > "exit.$number.new" && mv "exit.$number.new" "exit.$number"
 exit "$code"
 """

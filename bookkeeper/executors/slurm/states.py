@@ -51,10 +51,13 @@ _STUCK: Final = re.compile(
 )
 """Reasons for waiting that want a person; the others change from tick to tick (``Priority``, ``Resources``)."""
 
-_HOLDS: Final = re.compile(r"JobHeldUser|JobHeldAdmin|JobHoldMaxRequeue|.*(?:requeued|Requeued)[ _]held.*")
+_HOLDS: Final = re.compile(r"JobHeldUser|JobHeldAdmin|JobHoldMaxRequeue|.*[Rr]equeued.*[ _]held.*")
 _KILLED_FOR_MEMORY: Final = re.compile(
     rb"exceeded (?:job |step |virtual )?memory limit|oom[-_]kill|Out Of Memory|OUT_OF_MEMORY", re.IGNORECASE
 )
+_NODE: Final = ("BOOT_FAIL", "NODE_FAIL", "RECONFIG_FAIL", "REVOKED", "DEADLINE")
+"""States of which Slurm's reason says more."""
+
 _OUTPUT: Final = 53
 """The "signal" by which Slurm says that it could not open a job's output (``man sbatch``: the job never started)."""
 
@@ -130,14 +133,8 @@ def _end(number: int, state: JobState, now: Standing, stderr: Path) -> Seen:
         reason = f"killed by signal {signal}" if signal else f"exit code {code}"
     if kind not in ("COMPLETED", "FAILED", "OUT_OF_MEMORY"):
         code = None
-    if now.reason and now.reason not in (
-        "None",
-        "NonZeroExitCode",
-        "TimeLimit",
-        "OutOfMemory",
-        "RaisedSignal:9(Killed)",
-    ):
-        reason = f"{reason} ({now.reason})" if reason else now.reason
+    if kind in _NODE and now.reason:
+        reason = f"{reason} ({now.reason})"
     if kind == "COMPLETED":
         reason = None
     return Seen(
