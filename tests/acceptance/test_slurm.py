@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 
 from bookkeeper.errors import ExecutorUnavailable, UsageError
 from bookkeeper.executors import slurm as executor
-from bookkeeper.executors.batch import BatchSystem
+from bookkeeper.executors.batch import BatchSystem, Order
 from bookkeeper.executors.slurm import script
 from bookkeeper.failures import Evidence, explain_failure
 from bookkeeper_schema.states import JobState
@@ -23,8 +21,23 @@ from services.slurm import Slurm
 SLEEP = ("sleep", "600")
 
 
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    """A job over its time: started first, because Slurm looks at times twice a minute only."""
+    slurm, folder = service.shared(), tmp_path_factory.mktemp("late")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+        told = "trap 'echo told; exit 5' TERM; sleep 600 & wait"
+        system = executor.make(folder, {"poll": 0.1})
+        late = Followed.of(system, order(folder, "time", "bash", "-c", told, run_time_s=61)).until_running()
+    job = late.jobs[0]
+    assert "TimeLimit=00:02:00" in slurm.run("scontrol", "show", "job", job)  # whole minutes, rounded up
+    slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=0")
+    return late
+
+
 @pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
+def slurm(monkeypatch: pytest.MonkeyPatch, late: Followed) -> Slurm:
     running = service.shared()
     monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
     return running
@@ -119,20 +132,58 @@ def test_a_job_over_its_memory(slurm: Slurm, system: BatchSystem, tmp_path: Path
     followed = Followed.of(system, order(tmp_path, "memory", *hog, memory_mb=32)).until_over()
     assert (followed.last().kind, followed.last().signal) == ("OUT_OF_MEMORY", 9)
     assert followed.last().detail["state"] == "FAILED"
-    assert explained(followed) == ("executor", "state-memory")
+    assert explained(followed) == ("executor", "memory-limit")
 
 
-def test_a_job_over_its_time(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
-    """Times are whole minutes, rounded up; a job over its time is told to stop first."""
-    told = "trap 'echo told; exit 5' TERM; sleep 600 & wait"
-    followed = Followed.of(system, order(tmp_path, "time", "bash", "-c", told, run_time_s=61)).until_running()
-    job = followed.jobs[0]
-    assert "TimeLimit=00:02:00" in slurm.run("scontrol", "show", "job", job)
-    slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=0")
+def test_what_slurm_refuses(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """Its own words reach the user, and nothing is in the queue."""
+    given = order(tmp_path, "refused", *SLEEP, queue="no-such-queue")
+    with pytest.raises(UsageError, match="nvalid partition"):
+        system.submit(given)
+    assert system.find(given) is None
+
+
+def forget(slurm: Slurm) -> None:
+    """Slurm's controller forgets all jobs: as it does some minutes after their end, and where its state is lost."""
+    for daemon in ("slurmd", "slurmctld"):
+        slurm.kill(daemon)
+    for folder in ("d", "ctld"):
+        shutil.rmtree(slurm.folder / folder)
+    slurm.up()
+
+
+def unknown_end(system: BatchSystem, given: Order) -> Followed:
+    """A submission whose jobs are over, and nobody looked."""
+    accepted = system.submit(given)
+    Followed.of(system, given, accepted).until_over()
+    return Followed.of(system, given, accepted)
+
+
+def test_accounting_knows_what_slurm_forgot(accounted: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """Exit codes, who cancelled, and submissions of which nobody knows the id."""
+    given = order(tmp_path, "books", "bash", "-c", "kill -9 $PPID", count=2)
+    followed = unknown_end(system, given)
+    gone_order = order(tmp_path, "gone", *SLEEP, count=3)
+    gone = Followed.of(system, gone_order).until_running()
+    accounted.run("scancel", gone.jobs[1])
+    gone.until(lambda one: len(one.known.open) == 2)
+    system.remove(gone.jobs, "enough")
+    gone.until_over()
+    fresh = Followed.of(system, gone_order, system.find(gone_order))
+    forget(accounted)
     followed.until_over()
-    assert (followed.last().kind, followed.last().state) == ("TIMEOUT", JobState.COMPLETED)
-    assert (followed.known.folder / "out.0").read_text() == "told\n"
-    assert explained(followed) == ("executor", "state-time")
+    assert [(followed.last(number).kind, followed.last(number).signal) for number in (0, 1)] == [("FAILED", 9)] * 2
+    fresh.until_over()
+    assert fresh.last(1).kind == "CANCELLED" and fresh.last(1).reason == "cancelled by root"
+    assert system.find(given) is not None
+
+
+def test_a_job_over_its_time(slurm: Slurm, late: Followed) -> None:
+    """It is told to stop first, and its end is waited for."""
+    late.until_over()
+    assert (late.last().kind, late.last().state) == ("TIMEOUT", JobState.COMPLETED)
+    assert (late.known.folder / "out.0").read_text() == "told\n"
+    assert explained(late) == ("executor", "time-limit")
 
 
 def test_a_node_that_fails(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
@@ -143,7 +194,7 @@ def test_a_node_that_fails(slurm: Slurm, system: BatchSystem, tmp_path: Path) ->
     slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=DOWN", "Reason=test")
     only.until_over()
     assert (only.last().kind, only.last().state, only.last().died) == ("NODE_FAIL", JobState.REMOVED, True)
-    assert explained(only) == ("executor", "state-node")
+    assert explained(only) == ("executor", "slurm-node")
     followed.until(lambda one: "REQUEUED" in one.kinds())
     assert followed.last().died and followed.known.open[0][1] is JobState.IDLE
     slurm.up()
@@ -176,7 +227,7 @@ def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path
     urgent = Followed.of(system, order(tmp_path, "urgent", "true", queue="urgent", cpus=8))
     spare.until_over()
     assert (spare.last().kind, spare.last().died) == ("PREEMPTED", True)
-    assert explained(spare) == ("executor", "state-preempted")
+    assert explained(spare) == ("executor", "preempted")
     urgent.until_over()
 
 
@@ -201,20 +252,12 @@ def test_jobs_are_held_and_released(slurm: Slurm, system: BatchSystem, tmp_path:
     assert [followed.last(number).exit_code for number in (0, 1)] == [0, 0]
 
 
-def test_what_slurm_refuses(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
-    """Its own words reach the user, and nothing is in the queue."""
-    given = order(tmp_path, "refused", *SLEEP, queue="no-such-queue")
-    with pytest.raises(UsageError, match="nvalid partition"):
-        system.submit(given)
-    assert system.find(given) is None
-
-
 def test_a_controller_that_is_away(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     """Nothing is told of jobs then; they go on, and are followed when it is back."""
     gate = tmp_path / "gate"
     waits = ("bash", "-c", f"until [ -e {gate} ]; do sleep 0.1; done")
     followed = Followed.of(system, order(tmp_path, "away", *waits)).until_running()
-    os.kill(slurm.pid("slurmctld"), signal.SIGKILL)
+    slurm.kill("slurmctld")
     given = order(tmp_path, "not-now", "true")
     with pytest.raises(ExecutorUnavailable):
         system.reconcile([followed.known])
@@ -227,20 +270,12 @@ def test_a_controller_that_is_away(slurm: Slurm, system: BatchSystem, tmp_path: 
     assert followed.last().exit_code == 0
 
 
-def forget(slurm: Slurm) -> None:
-    """Slurm's controller forgets all jobs: as it does some minutes after their end, and where its state is lost."""
-    os.kill(slurm.pid("slurmctld"), signal.SIGKILL)
-    subprocess.run(["rm", "-rf", str(slurm.folder / "ctld")], check=True)
-    (slurm.folder / "ctld").mkdir()
-    slurm.up()
-
-
 def test_jobs_that_slurm_forgot(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     """Without accounting, a job that ended left word of it; of another it is not known, and it is lost."""
-    ended = Followed.of(system, order(tmp_path, "ended", "bash", "-c", "exit 4"))
-    killed = Followed.of(system, order(tmp_path, "killed", "bash", "-c", "kill -9 $PPID"))
-    for one in (ended, killed):
-        slurm.run("scontrol", "wait_job", one.jobs[0].replace("_0", ""))
+    ended, killed = (
+        unknown_end(system, order(tmp_path, "ended", "bash", "-c", "exit 4")),
+        unknown_end(system, order(tmp_path, "killed", "bash", "-c", "kill -9 $PPID")),
+    )
     forget(slurm)
     again = executor.make(tmp_path, {"poll": 0.1})
     Followed.of(again, order(tmp_path, "other", "true")).until_over()  # has an id that one of them had
@@ -251,22 +286,3 @@ def test_jobs_that_slurm_forgot(slurm: Slurm, system: BatchSystem, tmp_path: Pat
     killed.look(thorough=True)
     assert (killed.last().kind, killed.last().state, killed.last().died) == ("LOST", JobState.LOST, True)
     assert system.find(order(tmp_path, "ended", "true")) is not None
-
-
-def test_accounting_knows_what_slurm_forgot(accounted: Slurm, system: BatchSystem, tmp_path: Path) -> None:
-    """Exit codes, who cancelled, and submissions of which nobody knows the id."""
-    given = order(tmp_path, "books", "bash", "-c", "rm -f exit.*; exec 2>&-; kill -9 $PPID; exit 4", count=2)
-    followed = Followed.of(system, given)
-    gone = Followed.of(system, order(tmp_path, "gone", *SLEEP, count=3)).until_running()
-    accounted.run("scancel", gone.jobs[1])
-    gone.until(lambda one: len(one.known.open) == 2)
-    fresh = Followed.of(system, gone_order := order(tmp_path, "gone", *SLEEP, count=3), system.find(gone_order))
-    accounted.run("scontrol", "wait_job", followed.jobs[0].replace("_0", ""))
-    system.remove(gone.jobs, "enough")
-    gone.until_over()
-    forget(accounted)
-    followed.until_over()
-    assert [(followed.last(number).kind, followed.last(number).signal) for number in (0, 1)] == [("FAILED", 9)] * 2
-    fresh.until_over()
-    assert fresh.last(1).kind == "CANCELLED" and fresh.last(1).reason == "cancelled by root"
-    assert system.find(given) is not None

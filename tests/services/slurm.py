@@ -10,7 +10,9 @@ import contextlib
 import functools
 import os
 import re
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 SCRIPT = Path(__file__).parent / "batch" / "slurm-up.sh"
@@ -42,6 +45,15 @@ class Slurm:
     def pid(self, daemon: str) -> int:
         """Return the process id of a daemon: slurmctld, slurmd, slurmdbd, munged."""
         return int((self.folder / "run" / f"{daemon}.pid").read_text())
+
+    def kill(self, daemon: str) -> None:
+        """Kill a daemon, and wait until it is dead."""
+        pid = self.pid(daemon)
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                select.select([], [], [], 0.01)
+        (self.folder / "run" / f"{daemon}.pid").unlink()
 
     def up(self) -> None:
         """Start what does not run of it."""

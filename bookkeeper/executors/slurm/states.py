@@ -16,6 +16,9 @@ WAITING: Final = frozenset(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED",
 RUNS: Final = frozenset(("RUNNING", "RESIZING", "SIGNALING", "STAGE_OUT"))
 STOPPED: Final = frozenset(("SUSPENDED", "STOPPED"))
 HELD: Final = frozenset(("REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"))
+REQUEUED: Final = "REQUEUED"
+_ON_A_NODE: Final = (JobState.RUNNING, JobState.SUSPENDED)
+
 ENDED: Final = {
     "COMPLETED": JobState.COMPLETED,
     "FAILED": JobState.COMPLETED,
@@ -87,16 +90,16 @@ def happened(number: int, was: JobState, ran: int, now: Standing, stderr: Path) 
     state = state_of(now)
     if state is None:
         return
-    if now.restarts > ran:
+    # Slurm counts it a moment after the job waits again.
+    if now.restarts > ran or (was in _ON_A_NODE and state in (JobState.IDLE, JobState.HELD)):
         before = now.started_at if state is JobState.RUNNING else None
         yield Seen(
             number,
-            kind="REQUEUED",
+            kind=REQUEUED,
             at=_at(now.submitted_at, before),
             state=JobState.IDLE,
             died=True,
             reason="Slurm runs it again: its node failed or was taken away, it was preempted, or somebody asked for it",
-            detail={"restarts": now.restarts},
         )
         was = JobState.IDLE
     if state is was:
@@ -109,8 +112,7 @@ def happened(number: int, was: JobState, ran: int, now: Standing, stderr: Path) 
     elif state is JobState.RUNNING:
         yield _runs(number, now)
     else:
-        died = was in (JobState.RUNNING, JobState.SUSPENDED) and state is not JobState.SUSPENDED
-        yield Seen(number, now.word, _at(now.submitted_at), state, died=died, reason=stuck(now) or None)
+        yield Seen(number, now.word, _at(now.submitted_at), state, reason=stuck(now) or None)
 
 
 def _runs(number: int, now: Standing) -> Seen:

@@ -249,7 +249,9 @@ def _compared(known: Known, standings: Mapping[str, Standing]) -> tuple[str | No
             happened = [Seen(number, now.word, time.time(), reason=stuck)]
         seen += happened
         if now.word not in states.ENDED:
-            restarts |= {str(number): now.restarts} if now.restarts else {}
+            again = sum(one.kind == states.REQUEUED for one in happened)
+            counted = max(now.restarts, ran.get(str(number), 0) + again)
+            restarts |= {str(number): counted} if counted else {}
             why |= {str(number): stuck} if stuck else {}
     position = {"restarts": restarts, "waits": why}
     told = {name: value for name, value in position.items() if value}
