@@ -121,7 +121,7 @@ def test_a_job_that_a_person_cancels(slurm: Slurm, system: BatchSystem, tmp_path
     followed.until(lambda one: len(one.known.open) == 1)
     assert (followed.last().kind, followed.last().state, followed.last().died) == ("CANCELLED", JobState.REMOVED, True)
     assert explained(followed) == ("executor", "slurm-cancelled")
-    system.remove([*followed.jobs, "1_0", "99999_7"], "enough")  # one of another time, and one that never was
+    system.remove([*followed.jobs, "99999_7"], "enough")  # one that never was
     followed.until_over()
     assert followed.last(1).kind == "CANCELLED"
 
@@ -170,6 +170,8 @@ def test_accounting_knows_what_slurm_forgot(accounted: Slurm, system: BatchSyste
     system.remove(gone.jobs, "enough")
     gone.until_over()
     fresh = Followed.of(system, gone_order, system.find(gone_order))
+    accounted.until_accounted("books", 2)
+    accounted.until_accounted("gone", 3)
     forget(accounted)
     followed.until_over()
     assert [(followed.last(number).kind, followed.last(number).signal) for number in (0, 1)] == [("FAILED", 9)] * 2

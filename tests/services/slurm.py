@@ -46,6 +46,12 @@ class Slurm:
         """Return the process id of a daemon: slurmctld, slurmd, slurmdbd, munged."""
         return int((self.folder / "run" / f"{daemon}.pid").read_text())
 
+    def until_accounted(self, tag: str, jobs: int) -> None:
+        """Wait until the ends of a submission's jobs are in the books: Slurm's controller enters them when it has time."""
+        words = ("sacct", "--allocations", "--noheader", "--starttime=now-1hour", "--format=JobName%60,End%30")
+        while sum(f"-{tag}." in line and "Unknown" not in line for line in self.run(*words).splitlines()) < jobs:
+            select.select([], [], [], 0.1)
+
     def kill(self, daemon: str) -> None:
         """Kill a daemon, and wait until it is dead."""
         pid = self.pid(daemon)

@@ -77,6 +77,7 @@ class DaskSystem:
             self._start(client, order.tag, given, dict(enumerate(jobs)))
             client.set_metadata([ROOT, order.tag, "accepted"], nonce)
             page = client.dashboard_link or None
+        self._stale()
         return Accepted(f"{order.tag}-{nonce}", tuple(jobs), page)
 
     def find(self, order: Order) -> Accepted | None:
