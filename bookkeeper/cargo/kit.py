@@ -50,7 +50,7 @@ _NOT_TAKEN: Final = ("__pycache__", "tests", "test", "migrations")
 SHELL: Final = """#!/bin/sh
 # The worker of bookkeeper {version}. Everything after the last line of this is a zip archive that Python {python} runs.
 for python in "$BOOKKEEPER_PYTHON" python{python} python3 /usr/local/bin/python{python} /usr/bin/python{python}; do
-  [ -n "$python" ] && command -v "$python" >/dev/null 2>&1 || continue
+  python=$(command -v "$python" 2>/dev/null) && [ -n "$python" ] || continue  # absolute, also without $PATH
   "$python" -I -S -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "{python}")' 2>/dev/null || continue
   exec "$python" -I "$0" "$@"
 done

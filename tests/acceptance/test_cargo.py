@@ -15,11 +15,16 @@ from typing import Any
 
 import pytest
 
-from bookkeeper import cargo
+from bookkeeper import access, cargo
+from bookkeeper.access.http import Gate
+from bookkeeper.catalog import create, open_existing
 from bookkeeper.errors import UsageError
+from bookkeeper.server.operations import router
+from bookkeeper.server.running import Parts, Place
 from bookkeeper.worker import Job, OutputSpec
 from nodes import PYTHON, Node, hides
-from services.reach import served
+from services.reach import BUSY, served
+from services.servers import serving
 from workbench import Bench, until
 
 pytestmark = pytest.mark.acceptance
@@ -59,8 +64,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def far(tmp_path: Path, zmumu_folder: Path, cache: Path) -> Iterator[Far]:
-    from bookkeeper.catalog import create
-
     database = create(f"sqlite:///{tmp_path}/catalog.db")
     with served(database) as url:
         bench = Far(tmp_path, zmumu_folder, url, cache)
@@ -77,8 +80,8 @@ def test_nothing_of_ours_can_be_imported_there(tmp_path: Path) -> None:
 
 
 SCRIPT = """#!/usr/bin/env python3
-import helper, shutil, sys
-print("here is", __file__)
+import helper, os, shutil, sys
+print("here is", __file__, [name for name in os.environ if "STATE_HOME" in name])
 print("it costs", file=sys.stderr)
 shutil.copy(sys.argv[2], sys.argv[1])
 """
@@ -95,6 +98,7 @@ def test_a_script_its_modules_and_a_root_file_as_output(far: Far) -> None:
     assert far.published() == ["m-1.root"]
     assert node.left() == []
     assert "==> standard output of the command <==\nhere is " in ran.said
+    assert "/job/mass.py []\n" in ran.said  # the worker's own variables are not the command's
     assert ran.said.endswith("==> standard error of the command <==\nit costs\n")
     steps = [body["step"] for body in far.events("step.ended", 1)]
     assert steps[:2] == ["stage-executable", "stage-inputs"]
@@ -171,12 +175,13 @@ def test_what_did_not_arrive_whole_is_uncharged_and_named(far: Far) -> None:
 
 def test_a_worker_that_is_killed_while_it_unpacks_leaves_nothing_that_the_next_does_not_remove(far: Far) -> None:
     far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
-    for number in range(40):
-        (far.base / f"ballast{number}").write_bytes(os.urandom(1 << 20))
+    (far.base / "many").mkdir()
+    for number in range(3000):  # they take a while
+        (far.base / f"many/{number}").touch()
     job = far.job("./run.sh", "{output}", "{inputs}")
-    node = far.node(job, files=["ballast*"])
+    node = far.node(job, files=["many"])
     worker = node.start()
-    until(lambda: list(node.tmp.glob("*/job/ballast*")), "it unpacks")
+    until(lambda: list(node.tmp.glob("*/job/many/*")), "it unpacks")
     os.killpg(worker.pid, signal.SIGKILL)
     worker.communicate()
     assert len(node.left()) == 2  # the worker, and its job
@@ -204,8 +209,6 @@ def test_a_job_on_a_ticket_needs_no_catalog(far: Far) -> None:
 
 
 def bookkeeper_on(folder: Path) -> Any:
-    from bookkeeper.catalog import open_existing
-
     return open_existing(f"sqlite:///{folder}/catalog.db")
 
 
@@ -226,6 +229,16 @@ def test_a_node_without_the_right_python_says_so(far: Far) -> None:
     assert "$BOOKKEEPER_PYTHON names the interpreter" in ran.said
 
 
+def test_a_node_whose_jobs_have_no_path_runs_it_all_the_same(far: Far) -> None:
+    """As HTCondor starts jobs. What the worker starts itself needs the path of its interpreter."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    if shutil.which(version, path="/bin:/usr/bin") is None:
+        pytest.skip(f"platform: the system has no {version}")
+    far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
+    ran = far.node(far.job("./run.sh", "{output}", "{inputs}")).run(environment={"BOOKKEEPER_PYTHON": ""})
+    assert ran.code == 0, ran
+
+
 def test_the_token_travels_in_a_file_of_its_own(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOKKEEPER_TOKEN", "a.b.c")
     loaded = far.load(far.job())
@@ -238,14 +251,58 @@ def test_the_token_travels_in_a_file_of_its_own(far: Far, monkeypatch: pytest.Mo
     assert node.run().code == 0  # an open server takes no notice; of a file that others read the worker would complain
 
 
-def test_a_submission_is_loaded_once(far: Far) -> None:
+def test_a_server_with_a_certificate_and_tokens_of_its_own(
+    tmp_path: Path, zmumu_folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What proves the server to the job, and the job to the server, travels with it."""
+    import trustme
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "host.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "host.key")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    database = create(f"sqlite:///{tmp_path}/catalog.db")
+    bench = Bench(tmp_path, zmumu_folder, lambda path: database.url, files_per_process=1)
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", access.create(database, "alice", scope="work").token)
+    parts = Parts(guard=Gate(access.Guard(database)), operations=router, settings=BUSY)
+    place = Place(port=0, tls_cert=tmp_path / "host.pem", tls_key=tmp_path / "host.key")
+    with serving(database, parts, place) as url:
+        assert url.startswith("https://")
+        (tmp_path / "submission").mkdir()
+        loaded = cargo.load(
+            bench.job("cp", "{inputs}", "{output}"), tmp_path / "submission", catalog=url, base=tmp_path, cache=cache
+        )
+        monkeypatch.undo()
+        node = Node(tmp_path / "node", loaded)
+        ran = node.run()
+        assert ran.code == 0, ran
+        (node.folder / "bookkeeper-token").unlink()
+        assert node.run().code == 16
+        (node.folder / "bookkeeper-ca.pem").unlink()
+        assert "certificate that is not trusted" in node.run().said
+    assert bench.published() == ["m-1.root"]
+    bench.catalog.close()
+    database.close()
+
+
+def test_a_submission_is_loaded_once(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a program that has no token, or another one, and after an upgrade."""
     script = far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", "a.b.c")
     first = far.load(far.job("./run.sh", "{output}", "{inputs}"))
     before = {path: path.read_bytes() for path in first.files}
     script.write_text("#!/bin/sh\nexit 1\n")
-    again = cargo.load(far.job("./other.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
+    monkeypatch.delenv("BOOKKEEPER_TOKEN")
+    elsewhere = far.folder / "cache"
+    again = cargo.load(far.job("./other.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=elsewhere)
+    assert not elsewhere.exists()
     assert again == first
     assert {path: path.read_bytes() for path in again.files} == before
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", "d.e.f")
+    cargo.load(far.job(), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
+    assert (far.last / "bookkeeper-token").read_text() == "d.e.f\n"
     (far.last / "cargo.tar.gz").write_bytes(b"")
     with pytest.raises(Exception, match="did not arrive whole"):
         cargo.load(far.job("./run.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
