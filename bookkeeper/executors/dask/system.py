@@ -211,11 +211,9 @@ class DaskSystem:
     @contextlib.contextmanager
     def _asking(self) -> Iterator[Client]:
         """Lend the client; where the scheduler cannot be reached, the next is asked by a new one."""
-        from distributed.comm import CommClosedError
-
         try:
             yield self._connected()
-        except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
+        except (OSError, TimeoutError, RuntimeError) as error:
             self._drop()
             said = str(error) or type(error).__name__
             raise ExecutorUnavailable(f"Dask's scheduler does not answer: {said}") from error
