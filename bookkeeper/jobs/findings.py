@@ -22,7 +22,7 @@ SELECT p.id AS process, b.state, b.batch_id, b.node, b.hold_code, b.hold_subcode
    AND s.request_id = p.request_id AND s.executor = p.executor
    AND (b.state IN ('completed', 'removed') OR b.state IN ('idle', 'held') AND b.starts > 0 AND p.started_at < b.changed_at
         OR b.state = 'lost' AND EXISTS (SELECT 1 FROM events e
-                    WHERE e.process_id = p.id AND e.kind = 'job.lost' AND CAST(e.body AS TEXT) LIKE '%"died":true%')
+                    WHERE e.process_id = p.id AND e.kind = 'job.lost' AND CAST(e.body ->> 'died' AS TEXT) IN ('1', 'true'))
         OR EXISTS (SELECT 1 FROM processes q
                     WHERE q.job_id = p.job_id AND q.request_id = p.request_id AND q.executor = p.executor AND q.id > p.id))
  ORDER BY p.id

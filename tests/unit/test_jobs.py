@@ -121,6 +121,13 @@ def test_a_process_whose_job_is_dead_is_found_whenever_one_looks(catalog: Catalo
     jobs.observe(catalog.database, "mass", number, None, "1", ended)
     (dead,) = jobs.dead(catalog.database, "mass")
     assert (dead["process"], dead["signal"], dead["why"]) == (first.id, 9, 0)
+    gone = [Seen(1, "lost", 2.0, JobState.LOST)]
+    jobs.observe(catalog.database, "mass", number, "1", "2", gone)
+    assert len(jobs.dead(catalog.database, "mass")) == 1, "it may run: its lease decides"
+    back = [Seen(1, "run", 3.0, JobState.RUNNING), Seen(1, "lost", 4.0, JobState.LOST, died=True)]
+    jobs.observe(catalog.database, "mass", number, "2", "3", back)
+    assert [row["process"] for row in jobs.dead(catalog.database, "mass")] == [first.id, other.id]
+    jobs.observe(catalog.database, "mass", number, "3", "4", back[:1])
     again = project.start_process(executor="toy", job_id="t.1")
     assert [row["process"] for row in jobs.dead(catalog.database, "mass")] == [first.id, other.id]
     assert again.id not in [row["process"] for row in jobs.dead(catalog.database, "mass")]
