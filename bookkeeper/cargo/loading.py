@@ -25,15 +25,19 @@ RESERVED: Final = (WORKER, JOB, PACK, TOKEN, AUTHORITY)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What travels with each job of an order, and the words that run it where these files are, in its working folder."""
+    """What travels with each job of an order: its program, and the files that lie in its working folder there.
+
+    ``program`` is the worker: a path here, by whatever name it is called there. ``command`` is the program and its words.
+    """
 
     job: Job
+    program: Path
     files: tuple[Path, ...]
     command: tuple[str, ...]
 
     def with_ticket(self, ticket: str, journal: str) -> tuple[str, ...]:
         """Return the words that run the job on a ticket, which travels besides, into a journal: files of these names."""
-        return ("/bin/sh", WORKER, "--ticket", ticket, "--journal", journal, JOB)
+        return (str(self.program), "--ticket", ticket, "--journal", journal, JOB)
 
 
 def load(
@@ -62,9 +66,10 @@ def load(
             "a job that shares no folder with this host cannot reach a catalog that is a file or a database",
             remedy='let `bookkeeper serve` open it to nodes: catalog = "https://HOST:PORT" in [executor]; or use tickets',
         )
-    if not (folder / WORKER).exists():
-        packing.place(kit(_schemes(job, schemes), cache=cache), folder / WORKER)
-    own = [folder / WORKER, folder / JOB]
+    program = folder.absolute() / WORKER
+    if not program.exists():
+        packing.place(kit(_schemes(job, schemes), cache=cache), program)
+    own = [folder / JOB]
     if catalog is not None and (token := token_of()):
         packing.write(folder / TOKEN, f"{token}\n".encode(), 0o600)
     if catalog is not None and (authority := os.environ.get("SSL_CERT_FILE")):
@@ -79,7 +84,7 @@ def load(
             prove(places.get(item.name, folder / item.name), item.size, item.checksum)
     else:
         there = _pack(job, folder, base, files, brought)
-    return Loaded(there, (*own, folder / PACK, *brought), ("/bin/sh", WORKER, catalog or "", JOB))
+    return Loaded(there, program, (*own, folder / PACK, *brought), (str(program), catalog or "", JOB))
 
 
 def _pack(job: Job, folder: Path, base: Path, files: Sequence[str], brought: Sequence[Path]) -> Job:

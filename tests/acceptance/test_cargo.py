@@ -216,13 +216,8 @@ def test_a_node_without_the_right_python_says_so(far: Far) -> None:
     node = far.node(far.job())
     (node.folder / "old").write_text("#!/bin/sh\nexit 1\n")
     (node.folder / "old").chmod(0o755)
-    script = (
-        (node.folder / "bookkeeper-worker")
-        .read_bytes()
-        .replace(b"python3.", b"pythonX.")
-        .replace(b"python3 ", b"pythonX ")
-    )
-    (node.folder / "bookkeeper-worker").write_bytes(script)
+    script = node.program.read_bytes().replace(b"python3.", b"pythonX.").replace(b"python3 ", b"pythonX ")
+    node.program.write_bytes(script)
     ran = node.run(environment={"BOOKKEEPER_PYTHON": "./old"})
     assert ran.code == 2
     assert "there is no Python 3." in ran.said
@@ -318,9 +313,9 @@ def test_the_same_job_makes_the_same_bytes(far: Far, tmp_path: Path) -> None:
     words = [sys.executable, "-c", code, str(tmp_path / "cache")]
     made = subprocess.run(words, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7", "HOME": "/"})
     other = far.load(job)
-    for left, right in zip(one.files, other.files, strict=True):
+    for left, right in zip((one.program, *one.files), (other.program, *other.files), strict=True):
         assert left.read_bytes() == right.read_bytes(), left.name
-    assert Path(made.stdout.strip()).read_bytes() == (one.files[0]).read_bytes()
+    assert Path(made.stdout.strip()).read_bytes() == one.program.read_bytes()
 
 
 def test_a_catalog_that_nodes_cannot_reach_is_refused(far: Far, tmp_path: Path) -> None:
