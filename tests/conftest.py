@@ -36,6 +36,7 @@ def _no_files_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch:
     """The developer's own token is not found, and nothing is left in the developer's home."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(params=["on this host", "behind a server"])

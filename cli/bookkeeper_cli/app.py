@@ -28,6 +28,7 @@ HOMES: Final = {
     "project": "project",
     "submit": "submit",
     "work": "work",
+    "pack": "pack",
     "ticket": "journal",
     "ingest": "journal",
     "process": "process",
