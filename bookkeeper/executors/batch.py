@@ -70,10 +70,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The batch system has them: ``batch_id`` of all, and of each job by its number in the order."""
+    """The batch system has them: ``batch_id`` of all, and of each job by its number in the order.
+
+    ``page`` is the address at which people see them run, where the batch system has such (Dask's dashboard).
+    """
 
     batch_id: str
     jobs: tuple[str, ...]
+    page: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
