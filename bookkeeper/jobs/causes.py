@@ -26,11 +26,15 @@ SELECT p.id, p.reason, p.executor, e.kind, e.body
 
 NAME: Final = "UPDATE processes SET reason = :reason WHERE id = :process AND state = 'rolled_back' AND reason = :was"
 
+TOGETHER: Final = 2.0
+"""Seconds within which events of a job are one: it is evicted because it is held, or removed."""
+
 WORDS: Final = {
     "job.held": ("HELD", "held"),
-    "job.evicted": ("EVICTED", "evicted"),
     "job.removed": ("REMOVED", "removed"),
+    "job.evicted": ("EVICTED", "evicted"),
 }
+"""What a process is said to have met, by the event that tells it; the first of them says most."""
 
 
 @operation("work", project="project", again=True)
