@@ -74,7 +74,7 @@ def fill(scene: Scene) -> None:
 def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_path: Path) -> None:
     pool = condor.shared()
     with small_disk(tmp_path / "out") as out:
-        scene = build(tmp_path, PLAN, EXECUTOR, pool.environment, out=out)
+        scene = build(tmp_path, PLAN, EXECUTOR, pool.environment, lease=45, out=out)
         away, there = tmp_path / "away.root", tmp_path / "data" / name_of(AWAY)
         there.rename(away)
         failures: list[BaseException] = []
