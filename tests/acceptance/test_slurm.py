@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from batchdesk import WAITS, BatchDesk
 from bookkeeper.errors import ExecutorUnavailable, UsageError
 from bookkeeper.executors import slurm as executor
 from bookkeeper.executors.batch import BatchSystem, Order
@@ -17,6 +19,7 @@ from bookkeeper_schema.states import JobState
 from following import Followed, order
 from services import slurm as service
 from services.slurm import Slurm
+from workbench import until
 
 SLEEP = ("sleep", "600")
 
@@ -224,7 +227,8 @@ def test_a_node_that_is_drained(slurm: Slurm, system: BatchSystem, tmp_path: Pat
     assert later.last().exit_code == 0
 
 
-def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path, late: Followed) -> None:
+    late.until_over()  # it has a core
     spare = Followed.of(system, order(tmp_path, "spare", *SLEEP, queue="spare", cpus=8)).until_running()
     urgent = Followed.of(system, order(tmp_path, "urgent", "true", queue="urgent", cpus=8))
     spare.until_over()
@@ -233,8 +237,9 @@ def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path
     urgent.until_over()
 
 
-def test_jobs_are_held_and_released(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+def test_jobs_are_held_and_released(slurm: Slurm, system: BatchSystem, tmp_path: Path, late: Followed) -> None:
     """One that waits and one that runs: that is stopped, and what ran of it runs no more."""
+    late.until_over()  # it has a core
     gate = tmp_path / "gate"
     waits = ("bash", "-c", f"until [ -e {gate} ]; do sleep 0.1; done")
     followed = Followed.of(system, order(tmp_path, "held", *waits, count=2, cpus=8))
@@ -288,3 +293,31 @@ def test_jobs_that_slurm_forgot(slurm: Slurm, system: BatchSystem, tmp_path: Pat
     killed.look(thorough=True)
     assert (killed.last().kind, killed.last().state, killed.last().died) == ("LOST", JobState.LOST, True)
     assert system.find(order(tmp_path, "ended", "true")) is not None
+
+
+def test_an_analysis_that_much_befalls_is_processed_once(slurm: Slurm, tmp_path: Path, zmumu_folder: Path) -> None:
+    """A job over its time, one cancelled, one over its memory, a node drained and failed: nobody has to do anything."""
+    with contextlib.closing(BatchDesk("slurm", tmp_path, zmumu_folder)) as desk:
+        sitter = desk.begin(WAITS, jobs=4, executor='memory = "500MB"\n[executor.slurm]\npoll = 0.2')
+        until(lambda: (sitter.step(), len(desk.running()) == 4)[1], "four jobs run")
+        until(lambda: len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 4, "four processes have files")
+        late, cancelled, hungry, left = desk.running()
+        slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=DRAIN", "Reason=test")
+        slurm.run("scontrol", "update", f"JobId={late}", "TimeLimit=0")
+        slurm.run("scancel", cancelled)
+        (tmp_path / f"hog-{hungry}").touch()
+        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 3)[1], "three processes are rolled back", 60)
+        slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=DOWN", "Reason=test")
+        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 4)[1], "the fourth, too")
+        slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
+        slurm.run("scontrol", "update", f"JobId={left}", "StartTime=now")
+        (tmp_path / "go").touch()
+        end = desk.to_the_end(sitter)
+        assert end.status.complete and not end.problems
+        desk.exactly_once()
+        reasons = {row["batch_id"]: f"{row['reason']} {row['verdict']}" for row in desk.rows(ENDS)}
+        print(reasons, [row["reason"] for row in desk.rows(ROLLED_BACK)])
+
+
+ROLLED_BACK = "SELECT reason FROM processes WHERE state = 'rolled_back' AND reason <> 'nothing to do'"
+ENDS = "SELECT batch_id, state, reason, verdict FROM jobs"
