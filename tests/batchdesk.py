@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from bookkeeper.spec import Spec, load
 from services.reach import Reach, local
 from toydesk import COPY, ToyDesk
 
@@ -27,12 +25,6 @@ class BatchDesk(ToyDesk):
     def __init__(self, kind: str, folder: Path, data: Path, reach: Reach = local) -> None:
         super().__init__(folder, data, reach)
         self.kind = kind
-
-    def spec(self, payload: str = WAITS, **changes: Any) -> Spec:
-        super().spec(payload, **changes)
-        path = self.folder / "spec.toml"
-        path.write_text(path.read_text().replace('"toypool"', f'"{self.kind}"'))
-        return load(path)
 
     def close(self) -> None:
         """Let go of all."""
