@@ -129,6 +129,20 @@ def test_a_job_that_a_person_cancels(slurm: Slurm, system: BatchSystem, tmp_path
     assert followed.last(1).kind == "CANCELLED"
 
 
+def test_jobs_that_are_cancelled_before_they_begin(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """One after the other, to the last of the array, which Slurm lists without its number."""
+    given = order(tmp_path, "early", *SLEEP, count=3, extra=("--begin=now+1hour",))
+    followed = Followed.of(system, given).until(lambda one: len(one.seen) == 3)
+    for job in followed.jobs:
+        slurm.run("scancel", job)
+    followed.until_over()
+    assert [followed.kinds(number) for number in range(3)] == [["PENDING", "CANCELLED"]] * 3
+    single = Followed.of(system, order(tmp_path, "single", *SLEEP, extra=("--begin=now+1hour",)))
+    system.remove(single.jobs, "enough")
+    single.look(thorough=True)
+    assert single.kinds() == ["CANCELLED"]
+
+
 def test_a_job_over_its_memory(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     """Without cgroups Slurm calls it FAILED by signal 9; what it printed says why, and so do we."""
     hog = ("python3", "-c", "import time; hog = b'x' * 300_000_000; time.sleep(600)")
@@ -298,7 +312,7 @@ def test_jobs_that_slurm_forgot(slurm: Slurm, system: BatchSystem, tmp_path: Pat
 def test_an_analysis_that_much_befalls_is_processed_once(slurm: Slurm, tmp_path: Path, zmumu_folder: Path) -> None:
     """A job over its time, one cancelled, one over its memory, a node drained and failed: nobody has to do anything."""
     with contextlib.closing(BatchDesk("slurm", tmp_path, zmumu_folder)) as desk:
-        sitter = desk.begin(WAITS, jobs=4, executor='memory = "500MB"\n[executor.slurm]\npoll = 0.2')
+        sitter = desk.begin(WAITS, jobs=4, executor='memory = "500MB"\n[executor.slurm]\npoll = 0.2\nrequeue = false')
         until(lambda: (sitter.step(), len(desk.running()) == 4)[1], "four jobs run")
         until(lambda: len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 4, "four processes have files")
         late, cancelled, hungry, left = desk.running()
@@ -310,14 +324,19 @@ def test_an_analysis_that_much_befalls_is_processed_once(slurm: Slurm, tmp_path:
         slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=DOWN", "Reason=test")
         until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 4)[1], "the fourth, too")
         slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
-        slurm.run("scontrol", "update", f"JobId={left}", "StartTime=now")
         (tmp_path / "go").touch()
         end = desk.to_the_end(sitter)
         assert end.status.complete and not end.problems
         desk.exactly_once()
-        reasons = {row["batch_id"]: f"{row['reason']} {row['verdict']}" for row in desk.rows(ENDS)}
-        print(reasons, [row["reason"] for row in desk.rows(ROLLED_BACK)])
+        jobs = {row["batch_id"]: (row["state"], row["reason"]) for row in desk.rows(ENDS)}
+        assert jobs[late] == ("completed", "it ran longer than its time limit")
+        assert jobs[cancelled] == ("removed", "cancelled")
+        assert jobs[hungry] == ("completed", "it used more memory than it asked for")
+        assert jobs[left][0] == "removed" and str(jobs[left][1]).startswith("its node failed")
+        assert "lost" not in {state for state, _ in jobs.values()}
+        reasons = [row["reason"] for row in desk.rows(ROLLED_BACK)]
+        assert f"its job {hungry} ended by signal 9: it used more memory than it asked for" in reasons
 
 
 ROLLED_BACK = "SELECT reason FROM processes WHERE state = 'rolled_back' AND reason <> 'nothing to do'"
-ENDS = "SELECT batch_id, state, reason, verdict FROM jobs"
+ENDS = "SELECT batch_id, state, reason FROM jobs"
