@@ -24,23 +24,8 @@ from workbench import until
 SLEEP = ("sleep", "600")
 
 
-@pytest.fixture(scope="module")
-def late(tmp_path_factory: pytest.TempPathFactory) -> Followed:
-    """A job over its time: started first, because Slurm looks at times twice a minute only."""
-    slurm, folder = service.shared(), tmp_path_factory.mktemp("late")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
-        told = "trap 'echo told; exit 5' TERM; sleep 600 & wait"
-        system = executor.make(folder, {"poll": 0.1})
-        late = Followed.of(system, order(folder, "time", "bash", "-c", told, run_time_s=61)).until_running()
-    job = late.jobs[0]
-    assert "TimeLimit=00:02:00" in slurm.run("scontrol", "show", "job", job)  # whole minutes, rounded up
-    slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=0")
-    return late
-
-
 @pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch, late: Followed) -> Slurm:
+def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
     running = service.shared()
     monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
     return running
@@ -197,14 +182,6 @@ def test_accounting_knows_what_slurm_forgot(accounted: Slurm, system: BatchSyste
     assert system.find(given) is not None
 
 
-def test_a_job_over_its_time(slurm: Slurm, late: Followed) -> None:
-    """It is told to stop first, and its end is waited for."""
-    late.until_over()
-    assert (late.last().kind, late.last().state) == ("TIMEOUT", JobState.COMPLETED)
-    assert (late.known.folder / "out.0").read_text() == "told\n"
-    assert explained(late) == ("executor", "time-limit")
-
-
 def test_a_node_that_fails(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     """What ran there is over; Slurm runs the job again, unless it was told not to."""
     followed = Followed.of(system, order(tmp_path, "again", *SLEEP)).until_running()
@@ -241,8 +218,7 @@ def test_a_node_that_is_drained(slurm: Slurm, system: BatchSystem, tmp_path: Pat
     assert later.last().exit_code == 0
 
 
-def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path, late: Followed) -> None:
-    late.until_over()  # it has a core
+def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     spare = Followed.of(system, order(tmp_path, "spare", *SLEEP, queue="spare", cpus=8)).until_running()
     urgent = Followed.of(system, order(tmp_path, "urgent", "true", queue="urgent", cpus=8))
     spare.until_over()
@@ -251,9 +227,8 @@ def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path
     urgent.until_over()
 
 
-def test_jobs_are_held_and_released(slurm: Slurm, system: BatchSystem, tmp_path: Path, late: Followed) -> None:
+def test_jobs_are_held_and_released(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     """One that waits and one that runs: that is stopped, and what ran of it runs no more."""
-    late.until_over()  # it has a core
     gate = tmp_path / "gate"
     waits = ("bash", "-c", f"until [ -e {gate} ]; do sleep 0.1; done")
     followed = Followed.of(system, order(tmp_path, "held", *waits, count=2, cpus=8))
