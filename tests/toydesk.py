@@ -40,6 +40,7 @@ class ToyDesk:
         self.catalog = bookkeeper.open_catalog(reach(folder / "catalog.db"))
         self.database = self.catalog.database
         self.systems = Systems(self.database)
+        self.kind = "toypool"
 
     @property
     def pool(self) -> Any:
