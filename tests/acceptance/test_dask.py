@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from batchdesk import WAITS, BatchDesk
-from bookkeeper.errors import ExecutorUnavailable
 from bookkeeper.executors import dask as executor
 from bookkeeper.executors.batch import BatchSystem
 from bookkeeper.executors.dask import task
@@ -170,16 +169,16 @@ def test_a_program_that_is_not_there(system: BatchSystem, tmp_path: Path) -> Non
 
 
 def test_a_cluster_in_this_process(tmp_path: Path) -> None:
-    """Another that is made for the same catalog finds it, and it ends with the one who made it."""
+    """Another that is made for the same catalog finds it; it ends with the one who made it, and so do its jobs."""
     options = {"cluster": "local", "workers": 1, "options": {"dashboard_address": ":0"}}
+    told = ("bash", "-c", "trap 'echo told; exit 5' TERM; echo begun; sleep 600 & wait")
     with contextlib.closing(executor.make(tmp_path, options)) as mine:
-        followed = Followed.of(mine, order(tmp_path, "here", *SLEEP)).until_running()
+        followed = Followed.of(mine, given := order(tmp_path, "here", *told)).until_running()
+        until(lambda: (given.folder / "out.0").read_text() == "begun\n", "it has begun")
         with contextlib.closing(executor.make(tmp_path, options)) as other:
             assert other.reconcile([followed.known]) == {}
-    with contextlib.closing(executor.make(tmp_path, options)) as later:
-        followed.system = later
-        followed.until_over()
-        assert followed.last().kind == "SchedulerRestarted"
+    until(lambda: (given.folder / "out.0").read_text() == "begun\ntold\n", "it is told to stop")
+    assert not (tmp_path / "dask.json").exists()
 
 
 def test_what_travels_needs_no_bookkeeper() -> None:
@@ -192,29 +191,6 @@ def test_what_travels_needs_no_bookkeeper() -> None:
     ]
     done = subprocess.run([*words, str(Path(task.__file__).parent)], capture_output=True, text=True, check=True)
     assert "bookkeeper" not in done.stdout and "distributed" not in done.stdout
-
-
-def test_a_scheduler_that_is_restarted(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
-    """While it is away nothing is known; the new one knows none of the jobs: they are lost, and can be submitted again."""
-    given = order(tmp_path, "lost", *SLEEP, count=3)
-    followed = Followed.of(system, given)
-    followed.until(lambda one: sum(state is JobState.RUNNING for _, state in one.known.open.values()) == 2)
-    pool.kill_scheduler()
-    with pytest.raises(ExecutorUnavailable):
-        executor.make(tmp_path, {"scheduler": pool.address, "timeout": 1}).reconcile([followed.known])
-    pool.start(2)
-    until(lambda: lost(followed), "they are lost")
-    assert {followed.last(number).state for number in range(3)} == {JobState.LOST}
-    assert all(followed.last(number).died and followed.last(number).kind == "SchedulerRestarted" for number in range(3))
-    assert system.find(given) is None
-    again = Followed.of(system, order(tmp_path, "again", "true")).until_over()
-    assert again.last().exit_code == 0
-
-
-def lost(followed: Followed) -> bool:
-    with contextlib.suppress(ExecutorUnavailable):
-        followed.look()
-    return not followed.known.open
 
 
 def test_an_analysis_whose_workers_and_scheduler_die_is_processed_once(
