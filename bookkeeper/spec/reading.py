@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from bookkeeper.errors import SpecError
 from bookkeeper.plugins import Plugins
+from bookkeeper.spec.datasets import filled, parted
 from bookkeeper.spec.executor import ExecutorTable
 from bookkeeper.spec.extensions import PluginsTable, extension_problems
 from bookkeeper.spec.lines import Place, line_of, lines_of
@@ -37,8 +38,11 @@ _SYNTAX: Final = re.compile(r"(.*?)\s*\(at (?:line (\d+), column \d+|end of docu
 
 
 def load(path: str | os.PathLike[str]) -> Spec:
-    """Read the spec in a file. Raises `SpecError`, a line of it for each fault: ``file:line: key: what``."""
-    file = Path(path)
+    """Read the spec in a file; ``FILE@DATASET`` is that of one dataset (`bookkeeper.spec.datasets`).
+
+    Raises `SpecError`, a line of it for each fault: ``file:line: key: what``.
+    """
+    file, dataset = parted(Path(path))
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -53,6 +57,7 @@ def load(path: str | os.PathLike[str]) -> Spec:
         raise SpecError(f"{file}{f':{line}' if line else ''}: no valid TOML: {what}") from error
     except RecursionError as error:
         raise SpecError(f"{file}: no valid TOML: nested too deeply") from error
+    content = filled(content, file, dataset)
     folder = file.absolute().parent
     loaded, problems = _extended(content, folder)
     problems = _problems(content) + problems

@@ -10,7 +10,7 @@ from typing import Final
 
 from bookkeeper import executors, projects
 from bookkeeper.catalog import Database
-from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
+from bookkeeper.errors import BookkeeperError, CatalogError, NotAllowed, Paused
 from bookkeeper.estimates import Asks
 from bookkeeper.executors import Executor, JobStatus
 from bookkeeper.ledger.door import bury, forgive, sweep
@@ -132,6 +132,10 @@ class _Run:
             interrupted = self._stop.is_set()
         except KeyboardInterrupt:
             interrupted = True
+        except CatalogError:
+            if self._stop.is_set():  # the catalog is away: the jobs are told to stop, and roll back as soon as they can
+                self._executor.cancel()
+            raise
         if interrupted:
             self._call_off()
             status = self._look("stopping")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from bookkeeper.errors import CatalogMissing, UsageError
+from bookkeeper.operations import Remote
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.views import look, overview
@@ -103,6 +104,8 @@ def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | No
     with catalogs.writing() as database:
         _check_request(database, spec.project.name, request, path)
         with stopped_by_signals() as (stop, caught), _shown(database, quietly=as_json) as on_update:
+            if isinstance(database, Remote):
+                database.give_up_when(stop.is_set)
             prepare(spec, database, on_update)
             remember(database, spec, path, jobs)
             submitted = run(spec, database, jobs=jobs, adopt=adopt, on_update=on_update, stop=stop)

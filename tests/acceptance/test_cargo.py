@@ -171,12 +171,13 @@ def test_what_did_not_arrive_whole_is_uncharged_and_named(far: Far) -> None:
 
 def test_a_worker_that_is_killed_while_it_unpacks_leaves_nothing_that_the_next_does_not_remove(far: Far) -> None:
     far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
-    for number in range(40):
-        (far.base / f"ballast{number}").write_bytes(os.urandom(1 << 20))
+    (far.base / "many").mkdir()
+    for number in range(3000):  # they take a while
+        (far.base / f"many/{number}").touch()
     job = far.job("./run.sh", "{output}", "{inputs}")
-    node = far.node(job, files=["ballast*"])
+    node = far.node(job, files=["many"])
     worker = node.start()
-    until(lambda: list(node.tmp.glob("*/job/ballast*")), "it unpacks")
+    until(lambda: list(node.tmp.glob("*/job/many/*")), "it unpacks")
     os.killpg(worker.pid, signal.SIGKILL)
     worker.communicate()
     assert len(node.left()) == 2  # the worker, and its job

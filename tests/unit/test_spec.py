@@ -251,3 +251,25 @@ transfer = "files"
     )
     (said,) = faults(tmp_path, text.replace('"files"', '"shared"'))
     assert 'archives: needs transfer = "files" in [executor]' in said
+
+
+def test_one_spec_for_many_datasets(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace('"zmumu-mass"', '"mass-{dataset}"')
+        .replace('"zmumu"', '"{dataset}"')
+        .replace("out/", "out/{dataset}/")
+    )
+    (tmp_path / "spec.toml").write_text(text.replace('"--output"', '"{dataset}", "{{dataset}}"'))
+    spec = load(tmp_path / "spec.toml@ggH_M125")
+    assert (spec.project.name, spec.dataset, spec.folder) == ("mass-ggH_M125", "ggH_M125", tmp_path)
+    assert spec.process().outputs[0].destination == str(tmp_path / "out/ggH_M125/")
+    assert spec.process().command[2:4] == ("ggH_M125", "{{dataset}}")
+    (said,) = faults(tmp_path, text)
+    assert said == " it says {dataset}, and no dataset is named"
+    with pytest.raises(SpecError, match="no name"):
+        load(tmp_path / "spec.toml@a b")
+    (tmp_path / "spec.toml").write_text(GOOD)
+    with pytest.raises(SpecError, match="the same for every dataset"):
+        load(tmp_path / "spec.toml@ggH_M125")
+    (tmp_path / "spec.toml@odd").write_text(GOOD)
+    assert load(tmp_path / "spec.toml@odd").dataset == "zmumu"
