@@ -92,8 +92,12 @@ class Place:
         self._state = self.path / "state.json"
 
     def journals(self) -> list[Path]:
-        """Return all journals that came home, of every try."""
-        return sorted((self.path / "journals").glob("*.journal"))
+        """Return all journals that came home, of every try; those first that say that their job did its work.
+
+        The first of a ticket's to be taken in decides: a job that was evicted says that it failed, and ran once more.
+        """
+        found = sorted((self.path / "journals").glob("*.journal"))
+        return sorted(found, key=lambda path: b'"verb":"commit"' not in path.read_bytes())
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

@@ -91,12 +91,23 @@ def last(database: Database, folder: Path, dag_name: str, dag_status: int) -> De
         for row in recovery.uncommitted(database, dag.project)
     ]
     recovered = None
-    if now.available and now.open_state == "open" and dag_status != REMOVED:
+    if now.available and now.open_state == "open" and dag_status != REMOVED and not _underway(folder, dag, dag_name):
         recovered = recovery.recover(database, dag.project)
     said = {"project": dag.project, "recovery": recovered, "unpublished": now.unpublished, "files": missing}
     folders.write_json(folder / "missing.json", said)
     reason = f"{now.files - now.committed} of {now.files} files are not committed ({now.parked} parked)"
     return Decision(Incomplete.exit_code, reason + (f"; {recovered} takes them up" if recovered else ""))
+
+
+def _underway(folder: Path, dag: Dag, dag_name: str) -> bool:
+    """Tell whether another DAG of this folder has nodes to run, or to try again: it is the last, then."""
+    for node in dag.nodes:
+        said = Place(folder, node.name).state()
+        if not said and dag_name != folders.MAIN:
+            return True
+        if said and said.get("dag") != dag_name and said.get("decided") not in ("done", "failed"):
+            return True
+    return False
 
 
 class _Script:
@@ -107,6 +118,7 @@ class _Script:
         self.place = Place(folder, node.name)
         self.ledger = ledger_of(database)
         self.verdicts: list[Ingested] = []
+        self.gave_back = ""
 
     def told(self, script: str, decide: Any) -> Decision:
         """Decide, and write it down for people."""
@@ -199,6 +211,7 @@ class _Script:
     def _give_back(self, signed: SignedTicket, ended: Ended, killed: str | None = None) -> Fate:
         """Roll back a process whose job is over and left no end record. Should the job live after all, it is fenced."""
         reason = killed or ended.words()
+        self.gave_back = reason
         counted = killed is None and not ended.by_person
         evidence = ended.evidence() if counted else None
         key = ProcessKey(signed.ticket.process, signed.token)
@@ -220,7 +233,7 @@ class _Script:
 
     def _ruled(self, signed: SignedTicket) -> Decision:
         """Decide after a roll back: what follows from it was ruled in its transaction, by the policy of the request."""
-        row = next((one.reason for one in self._of(signed) if one.reason), "") or self._why(signed)
+        row = self.gave_back or self._said(signed) or f"process {signed.ticket.process} was rolled back"
         now = projects.status(self.database, self.dag.project)
         if now.open_state == "paused":
             return Decision(NEVER, f"{row}; the project is paused: {now.pause_reason}")
@@ -232,9 +245,6 @@ class _Script:
         if now.available:
             return Decision(AGAIN, row)
         return Decision(NEVER if now.parked else GO, row)
-
-    def _why(self, signed: SignedTicket) -> str:
-        return f"process {signed.ticket.process} was rolled back: {last_job(self.place.path / 'job.log').words()}"
 
     def _lend(self) -> Decision:
         """Lend the node its files. Killed in between, the draft or the new ticket is found, and used."""

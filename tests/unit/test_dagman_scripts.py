@@ -208,7 +208,9 @@ def test_the_last_script_leaves_alone_what_another_dag_runs(world: World, tmp_pa
     assert folder.post("n0") == GO
 
 
-def test_a_script_that_was_killed_after_it_lent_leaves_a_ticket_that_the_next_takes(world: World, tmp_path: Path) -> None:
+def test_a_script_that_was_killed_after_it_lent_leaves_a_ticket_that_the_next_takes(
+    world: World, tmp_path: Path
+) -> None:
     folder = Folder(world, tmp_path)
     assert folder.pre("n0") == GO
     place = folder.place("n0")
@@ -248,7 +250,9 @@ def test_a_group_that_failed_is_taken_apart_by_whoever_comes(pull: World, tmp_pa
     exactly_once(pull, tmp_path)
 
 
-def test_a_catalog_that_is_away_is_asked_again_later(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_catalog_that_is_away_is_asked_again_later(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = Folder(world, tmp_path)
     assert program.main(["pre", str(folder.path), "all", "n0"]) == GO
     (tmp_path / "c.db").rename(tmp_path / "away.db")
