@@ -24,7 +24,10 @@ class Folder:
 
     def __init__(self, world: World, path: Path, *, groups: int = 0, **terms: Any) -> None:
         self.world, self.path = world, path / "dag"
-        nodes = tuple(Node(f"n{number}", None if groups else number) for number in range(groups or 3))
+        nodes = tuple(
+            Node(f"n{number}", None if groups else number)
+            for number in range(groups or world.catalog.project("p").summary()["files"])
+        )
         said = {"wall": 3600.0, "grace": 3600.0, "later": 1.0, "late": 600.0, "files_per_process": None, **terms}
         self.dag = Dag(
             format=FORMAT,
