@@ -96,8 +96,11 @@ class Place:
 
         The first of a ticket's to be taken in decides: a job that was evicted says that it failed, and ran once more.
         """
-        found = sorted((self.path / "journals").glob("*.journal"))
-        return sorted(found, key=lambda path: b'"verb":"commit"' not in path.read_bytes())
+        return sorted(sorted((self.path / "journals").glob("*.journal")), key=lambda path: not _finished(path))
+
+    def finished(self) -> bool:
+        """Tell whether some journal says that its job did its work."""
+        return any(map(_finished, self.journals()))
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -113,6 +116,10 @@ class Place:
     def write(self, **said: Any) -> None:
         """Write down what a script saw: what is not said anew stays."""
         write_json(self._state, {**self.state(), **said})
+
+
+def _finished(journal: Path) -> bool:
+    return b'"verb":"commit"' in journal.read_bytes()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -153,20 +153,19 @@ class _Script:
         signed = self._ticket()
         if signed is None:  # the PRE script that lends it always comes before
             return Decision(AGAIN, "it had no ticket")
+        if (killed := self._killed()) is not None and not self.place.finished():
+            self._give_back(signed, Ended(), killed)  # before its journal says that it failed: it did not
         fate = self._settle(signed)
         if fate is Fate.LIVE and self._waits(signed):
             return Decision(LATER, self._said(signed))
         if fate is Fate.LIVE:
-            killed = self._killed()
             if returned == 0 and killed is None and self._late(signed):
                 return Decision(LATER, "its job ended well, and its journal has not come yet")
             ended = last_job(self.place.path / "job.log").returned(returned)
             fate = self._give_back(signed, ended, killed)
         if fate is Fate.COMMITTED:
             return self._committed(signed)
-        if (killed := self._killed()) is not None:
-            return Decision(NEVER, killed)
-        return self._ruled(signed)
+        return self._ruled(signed) if killed is None else Decision(NEVER, killed)
 
     def clear(self) -> None:
         """At the end: take in what there is; where this DAG had the ticket, its job is over, and holds nothing any more."""

@@ -28,7 +28,7 @@ name = "p"
 files = ["data/*.txt"]
 max_wall = "3d"
 [job]
-command = ["/bin/cat", "{inputs}"]
+command = ["/bin/sh", "-c", "cat \\"$@\\" > \\"$0\\"", "{output}", "{inputs}"]
 partition_by = { files = 2 }
 [output]
 name = "out-{partition}.txt"
@@ -159,7 +159,7 @@ def test_how_a_dag_stands_is_read_from_what_dagman_wrote(here: Path) -> None:
     ("log", "wanted"),
     [
         ("01-submit20-terminated.log", {"exit_code": 0}),
-        ("08-killed-by-signal.log", {"signal": 9}),
+        ("08-killed-by-signal.log", {"signal": 11}),
         ("04-memory-exceeded-held.log", {"hold_code": 21}),
         ("09-missing-input-held.log", {"hold_code": 13}),
         ("20-dag-nodes.log", {"exit_code": 0}),

@@ -12,7 +12,7 @@ from bookkeeper.dagman import __main__ as program
 from bookkeeper.dagman.scripts import AGAIN, GO, LATER, NEVER, REMOVED, SKIP
 from bookkeeper.errors import NotFound
 from dagging import QUICK, Folder
-from journaling import exactly_once, uploads
+from journaling import exactly_once, uploads, work
 from ledgers import World
 
 
@@ -86,8 +86,6 @@ def test_a_journal_that_comes_after_its_files_went_to_another_try_is_refused(wor
     folder = Folder(world, tmp_path, late=0.0)
     assert folder.pre("n0") == GO
     old = tmp_path / "old.journal"
-    from journaling import work
-
     work(folder.place("n0").ticket, old).close()
     assert folder.post("n0") == AGAIN  # its folder does not show it
     assert folder.pre("n0") == GO
@@ -159,12 +157,13 @@ def test_a_node_that_a_person_kills_is_over_and_its_files_are_free(world: World,
     folder = Folder(world, tmp_path)
     assert folder.pre("n0") == GO
     folder.place("n0").killed.write_text('{"reason": "not now"}')
+    folder.job("n0", end="roll_back")  # it was told to stop
     assert folder.post("n0", returned=-1002) == NEVER
     (row,) = world.database.rows("SELECT attempts, setbacks, state FROM ledger ORDER BY file_id LIMIT 1")
     assert tuple(row.values()) == (0, 0, "available")
     assert folder.pre("n0") == NEVER
     folder.place("n0").killed.unlink()
-    folder.run("n0")
+    folder.run("n0", "b")
 
 
 def test_what_a_killed_node_had_finished_counts(world: World, tmp_path: Path) -> None:
