@@ -26,20 +26,31 @@ def main() -> None:
             told = "CPython {}.{} on {} {}"
             complain(f"this worker was made for {told.format(*made['for'])}, and here is {told.format(*here)}", 2)
         try:
-            folder = tempfile.mkdtemp(prefix="bookkeeper-scratch-")
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            folder = locked_folder()
             members.extractall(folder)
         except (OSError, zipfile.BadZipFile, EOFError) as error:
             complain(f"the worker cannot be unpacked on this node: {error}", 9)
     sys.path[0] = f"{folder}/site"
     sys.argv[0] = "bookkeeper-worker"
-    os.environ["XDG_STATE_HOME"] = folder
+    os.environ["BOOKKEEPER_STATE_HOME"] = folder
     sys.dont_write_bytecode = True
     try:
         runpy.run_module("bookkeeper.worker", run_name="__main__", alter_sys=False)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def locked_folder() -> str:
+    """Make a folder that only this user may enter, locked as long as this process lives."""
+    while True:
+        folder = tempfile.mkdtemp(prefix="bookkeeper-scratch-")
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.stat(folder).st_ino == os.fstat(descriptor).st_ino:  # noqa: PTH116 - it costs less
+                return folder
+        except FileNotFoundError:  # another worker took it for one that was left, before it was locked
+            continue
 
 
 def complain(problem: str, code: int) -> None:

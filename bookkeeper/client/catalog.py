@@ -195,7 +195,7 @@ class RemoteCatalog(Database, Remote):
 
 def _folder(catalog: str) -> Path:
     """Return where this host keeps what belongs to its work for a catalog (logs, the slots of local jobs)."""
-    named = os.environ.get("XDG_STATE_HOME", "")
+    named = os.environ.get("BOOKKEEPER_STATE_HOME") or os.environ.get("XDG_STATE_HOME", "")
     state = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
     return state / "bookkeeper" / catalog
 
