@@ -13,7 +13,7 @@ from bookkeeper import dagman, projects
 from bookkeeper.catalog import create, open_existing
 from bookkeeper.spec import load
 from commandline import ok
-from services import condor
+from services import dagpool
 from workbench import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.fault]
@@ -72,13 +72,13 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[condor.Pool]:
-    with condor.started("dag") as one:
+def pool() -> Iterator[dagpool.Pool]:
+    with dagpool.started("dag") as one:
         yield one
 
 
 @pytest.fixture
-def here(tmp_path: Path, pool: condor.Pool, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, pool: dagpool.Pool, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("data", "at", "seen", "out"):
         (tmp_path / name).mkdir()
@@ -104,12 +104,12 @@ def states(here: Path) -> dict[str, str]:
     return {one.node: one.state for one in dagman.look(here / "dag").nodes}
 
 
-def job_of(pool: condor.Pool, name: str) -> str:
+def job_of(pool: dagpool.Pool, name: str) -> str:
     (ad,) = pool.schedd().query(f'BookkeeperNode == "{node_of(name)}"', ["ClusterId"])
     return f"{ad['ClusterId']}.0"
 
 
-def test_a_dag_in_which_everything_goes_wrong_ends_with_every_file_once(here: Path, pool: condor.Pool) -> None:
+def test_a_dag_in_which_everything_goes_wrong_ends_with_every_file_once(here: Path, pool: dagpool.Pool) -> None:
     import htcondor2
 
     with closing(open_existing("sqlite:///bookkeeper.db")) as database:
@@ -157,7 +157,7 @@ def story(here: Path) -> str:
     return (here / "dag" / "scripts.log").read_text() + json.dumps(dagman.look(here / "dag").as_dict(), indent=1)
 
 
-def test_a_dag_that_ended_incomplete_goes_on_with_its_recovery(here: Path, pool: condor.Pool) -> None:
+def test_a_dag_that_ended_incomplete_goes_on_with_its_recovery(here: Path, pool: dagpool.Pool) -> None:
     for name in NAMES:
         if not name.endswith(("00-good", "-broken")):
             (here / "data" / f"{name}.txt").unlink()
