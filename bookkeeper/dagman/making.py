@@ -175,7 +175,8 @@ def _write(spec: Spec, dag: Dag, into: Path, held_for: float, retries: int) -> N
 def dag_text(name: str, into: Path, dag: Dag, nodes: tuple[Node, ...], retries: int) -> str:
     """Return a DAG of these nodes. DAGMan's working folder is that of the DAG, so that no path is in it."""
     lines = [f"# of project {dag.project}, made by bookkeeper: see `bookkeeper dag status {shlex.quote(str(into))}`"]
-    lines += [f"CONFIG {CONFIG}", f"NODE_STATUS_FILE {name}.status 1 ALWAYS-UPDATE", f"JOBSTATE_LOG {name}.jobstate"]
+    lines += [f"CONFIG {CONFIG}", f"JOBSTATE_LOG {name}.jobstate"]
+    lines.append(" ".join(("NODE_STATUS_FILE", f"{name}.status", "1", "ALWAYS-UPDATE")))
     defer = f"SCRIPT DEFER {LATER} {max(1, round(dag.later))}"
     for one in nodes:
         node = one.name
