@@ -42,6 +42,9 @@ from bookkeeper_schema.states import Step
 if TYPE_CHECKING:
     from bookkeeper.validation import Validation
 
+BATCH_ID: Final = "BOOKKEEPER_JOB_ID"
+"""The variable in which a job of a batch system finds what that calls it."""
+
 UNCOUNTED: Final = (SIGNALS[0], SIGNALS[2])
 """Signals that a person sends: SIGINT and SIGHUP interrupt, they are no failure. SIGTERM, a batch system's, is one."""
 
@@ -81,7 +84,7 @@ def _introduction(job_: Job) -> StartProcess:
         nonce=new_nonce(),
         node=_node(job_),
         executor=job_.executor,
-        job_id=job_.job_id or str(os.getpid()),
+        job_id=job_.job_id or os.environ.get(BATCH_ID) or str(os.getpid()),
         lease=job_.lease,
         files_per_process=job_.files_per_process,
         partition=job_.partition,
