@@ -1,122 +1,97 @@
-"""A real HTCondor pool for tests: one machine that pretends eight cores, on a free port, in a folder of its own.
-
-It needs root and Debian's packages, which the script unpacks. Started once in each process of tests that asks.
-"""
+"""A real HTCondor pool on this host: one machine with eight slots, started once a session, whose daemons can be killed."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import fcntl
 import functools
 import os
-import re
-import shutil
+import signal
 import socket
 import subprocess
-import tempfile
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
-UP, DOWN = (Path(__file__).parent / "batch" / f"condor-{verb}.sh" for verb in ("up", "down"))
+SCRIPTS = Path(__file__).parent / "batch"
+SLOTS = 8
 
 
-@dataclass
-class Condor:
-    """A pool that runs. Programs and ``htcondor2`` find it by ``environment``."""
+def require() -> None:
+    """Skip the test where no pool can be started."""
+    if sys.platform != "linux":
+        pytest.skip("platform: the pool is Debian's")
+    if os.geteuid() != 0:
+        pytest.skip("privilege: only root installs and starts the pool")
 
-    folder: Path
-    settings: dict[str, str]
-    environment: dict[str, str] = field(default_factory=dict)
 
-    def up(self) -> None:
-        """Start what does not run of it; wait until it has a slot to give."""
-        with (Path(tempfile.gettempdir()) / "bk-condor-install.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one unpacks the packages, the others find them unpacked
-            told = self._script(UP)
-        found = dict(re.findall(r"^export (\w+)=(.*)$", told, re.MULTILINE))
-        path = found["PATH"].replace("$PATH", os.environ["PATH"])
-        self.environment = {"CONDOR_CONFIG": found["CONDOR_CONFIG"], "PATH": path}
+class Pool:
+    """The pool: ``environment`` is what its clients need."""
 
-    def down(self) -> None:
-        """Stop it, with all that runs in it."""
-        self._script(DOWN)
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._settings = {"CONDOR_STATE": f"/var/tmp/condor-pool-{os.getpid()}", "CONDOR_PORT": str(port)}
+        self._run("condor-up.sh", CONDOR_FRESH="1")
+        self.config = f"{self._settings['CONDOR_STATE']}/etc/condor_config"
+        self.bin = Path(os.environ.get("CONDOR_PREFIX", "/opt/htcondor")) / "usr" / "bin"
+        self.environment = {**os.environ, "CONDOR_CONFIG": self.config}
+        os.environ["CONDOR_CONFIG"] = self.config
 
-    def pids(self, role: str) -> list[int]:
-        """Return the process ids of a daemon of this pool: schedd, startd, negotiator, shadow, starter, …"""
-        master = psutil.Process(int((self.folder / "master.pid").read_text()))
-        name = f"condor_{role}"
-        return [one.pid for one in master.children(recursive=True) if one.name() == name]
-
-    def kill(self, role: str) -> None:
-        """Kill every daemon of this role, and wait until they are dead; the master starts another where it should."""
-        found = [psutil.Process(pid) for pid in self.pids(role)]
-        assert found, f"no {role} runs"
-        for one in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        psutil.wait_procs(found, timeout=30)
-
-    def run(self, *words: str) -> str:
-        """Run one of its commands and return what it prints."""
-        done = subprocess.run(words, env={**os.environ, **self.environment}, capture_output=True, text=True)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def _script(self, script: Path) -> str:
+    def _run(self, script: str, **settings: str) -> None:
         done = subprocess.run(
-            ["bash", str(script)], env={**os.environ, **self.settings}, capture_output=True,
-            stdin=subprocess.DEVNULL, text=True,
+            ["bash", str(SCRIPTS / script)], env={**os.environ, **self._settings, **settings},
+            capture_output=True, text=True, timeout=240,
         )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def tool(self, name: str, *words: str) -> str:
+        """Run one of HTCondor's commands."""
+        done = subprocess.run(
+            [str(self.bin / name), *words], env=self.environment, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def daemons(self, name: str, *words: str) -> Iterator[psutil.Process]:
+        """Yield the processes of this pool that run a daemon (``condor_shadow``, …), with these words in its command."""
+        for process in psutil.process_iter():
+            try:
+                if process.name() != name or process.environ().get("CONDOR_CONFIG") != self.config:
+                    continue
+                if all(word in process.cmdline() for word in words):
+                    yield process
+            except psutil.Error:
+                continue
 
-@contextlib.contextmanager
-def running() -> Iterator[Condor]:
-    """Start a pool for the length of a block."""
-    needed()
-    folder = Path(tempfile.mkdtemp(prefix="bk-condor-"))
-    folder.chmod(0o755)
-    condor = Condor(folder, {"CONDOR_STATE": str(folder), "CONDOR_PORT": str(_port())})
-    try:
-        condor.up()
-        yield condor
-    finally:
-        condor.down()
-        shutil.rmtree(folder, ignore_errors=True)
+    def kill(self, name: str, *words: str) -> None:
+        """Kill a daemon at once; whoever looks after it starts it again."""
+        found = list(self.daemons(name, *words))
+        assert found, f"no {name} {words} runs"
+        for process in found:
+            process.send_signal(signal.SIGKILL)
+
+    def kill_starter_of(self, pid: int) -> None:
+        """Kill the starter that a process runs under."""
+        for parent in psutil.Process(pid).parents():
+            if parent.name() == "condor_starter":
+                parent.send_signal(signal.SIGKILL)
+                return
+        raise AssertionError(f"process {pid} runs under no starter")
+
+    def stop(self) -> None:
+        """Stop it, and remove what it wrote."""
+        self._run("condor-down.sh")
+        subprocess.run(["rm", "-rf", self._settings["CONDOR_STATE"]], check=True)
 
 
 @functools.cache
-def shared() -> Condor:
-    """Return the pool that all tests of this process share; it stops with the process."""
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(running())
-
-
-def use(condor: Condor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process, and those it starts, be clients of a pool."""
-    for name, value in condor.environment.items():
-        monkeypatch.setenv(name, value)
-    import htcondor2
-
-    htcondor2.reload_config()  # it is read once, when it is first imported
-
-
-def needed() -> None:
-    """Skip the test where no pool can be started."""
-    if os.getuid() != 0:
-        pytest.skip("privilege: the pool of the tests is started by root")
-    if shutil.which("apt-get") is None:
-        pytest.skip("platform: the pool of the tests is made of Debian's packages")
-
-
-def _port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def shared() -> Pool:
+    """Return the pool of this session, started when it is first asked for."""
+    require()
+    pool = Pool()
+    atexit.register(pool.stop)
+    return pool
