@@ -12,7 +12,7 @@ from bookkeeper.executors.htcondor.telling import words
 ASKED: Final = [
     "ClusterId", "ProcId", "JobStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode", "RemoteHost", "ExitCode",
     "ExitSignal", "ExitBySignal", "RemoveReason", "EnteredCurrentStatus", "NumShadowStarts", "JobMaterializeNextProcId",
-    "TotalSubmitProcs",
+    "TotalSubmitProcs", "StageInFinish",
 ]  # fmt: skip
 
 CHUNK: Final = 500

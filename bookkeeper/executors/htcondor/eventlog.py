@@ -1,9 +1,9 @@
 """Read a job event log from where reading stopped the last time.
 
-`htcondor2.JobEventLog` parses the events, and stops before one that is only half written. What it cannot do is done here:
-it remembers an offset, but not of which file. So a log that was rotated, cut, replaced or copied would be read from the
-middle of an event, and it names an event of a kind it does not know by raising. A position is the file (device, inode),
-the offset, a checksum of what stands before it, and the time of the last event.
+`htcondor2.JobEventLog` parses the events. What it cannot do is done here: it remembers an offset, but not of which file, so a
+log that was rotated, cut, replaced or copied would be read from the middle of an event; and where an event is half
+written it waits a second. A position is the file (device, inode), the offset, a checksum of what stands before it, and
+the time of the last event.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+
+END: Final = b"\n...\n"
+"""What stands behind an event."""
 
 BEFORE: Final = 256
 """Bytes before an offset by which a file is known again."""
@@ -94,23 +98,37 @@ def _read(path: Path, position: Position) -> tuple[list[Event], Position]:
     import htcondor2
 
     offset, last = position.offset, position.at
-    size = path.stat().st_size
-    if size == offset:
+    whole, count = _whole(path, offset)
+    if whole == offset:
         return [], position
     log = htcondor2.JobEventLog.__new__(htcondor2.JobEventLog)
     log.__setstate__(({"_deadline": 0, "_filename": str(path)}, offset))  # as one that was pickled there
     events: list[Event] = []
     try:
-        while True:
-            for event in log.events(stop_after=0):
+        while offset < whole:
+            for event in islice(log.events(stop_after=0), count):
                 at = event.timestamp
                 if at >= position.at or position.offset:
                     events.append(event)
                     last = max(last, at)
             reached = log.__getstate__()[1]
-            if reached == offset:  # it stops at what is no event, too, and goes on behind it when asked again
+            if reached == offset:  # it stops at what is no event, too, and mostly goes on behind it when asked again
                 break
             offset = reached
+            count = 1
     finally:
         log.close()
+    offset = whole
     return events, Position(position.file, offset, _before(path, offset), last)
+
+
+def _whole(path: Path, offset: int) -> tuple[int, int]:
+    """Return where the last event ends that is whole, and how many events there are up to there, at most.
+
+    Asked for one that is half written, `htcondor2.JobEventLog` waits a second for the rest.
+    """
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        data = stream.read()
+    end = data.rfind(END)
+    return (offset, 0) if end < 0 else (offset + end + len(END), data.count(END))

@@ -20,9 +20,6 @@ from bookkeeper_schema.states import JobState
 
 SUBMIT_FILE: Final = "jobs.sub"
 
-SPOOLING: Final = 16
-"""The hold code of a job whose files have not come yet."""
-
 GLANCE: Final = 0.2
 """Seconds between two looks at whether a log has grown."""
 
@@ -71,13 +68,13 @@ class HTCondor:
         """See `BatchSystem.find`. A spooled cluster whose files did not all come would be held for ever: it is removed."""
         question = f"{TAG} == {string(order.tag)}"
         ads = self._access.queue(question)
-        if self._options.spool and any(ad.get("HoldReasonCode") == SPOOLING for ad in ads):
-            self._access.act("Remove", sorted({str(ad["ClusterId"]) for ad in ads}), "its files did not come")
+        queued = bool(ads)
+        if not queued:
+            ads = self._access.history(question, order.count if self._options.spool else 1)
+        if self._options.spool and any(ad.get("StageInFinish") is None for ad in ads):
+            if queued:
+                self._access.act("Remove", sorted({str(ad["ClusterId"]) for ad in ads}), "its files did not come")
             return None
-        if not ads:
-            ads = self._access.history(question, 1)
-            if self._options.spool and ads and ads[0].get("HoldReasonCode") == SPOOLING:
-                return None  # that was such a one
         return _accepted(int(ads[0]["ClusterId"]), order.count) if ads else None
 
     # -- looking ---------------------------------------------------------------------------------------------------
