@@ -245,9 +245,9 @@ def test_spooled_jobs_are_followed_fetched_and_forgotten(pool: Pool, tmp_path: P
     """Their files and logs are on the access point: it is asked about them, and gives them back."""
     system = executor.make(tmp_path, {"spool": True, "poll": 0.2, "schedd": "schedd@condor.test"})
     given = spooled(tmp_path, "spooled", "/bin/bash", "-c", "echo said; exit 3", count=2)
-    accepted = system.submit(given)
-    assert system.find(given) == accepted
-    followed = Followed.of(system, given, accepted).until_over()
+    followed = Followed.of(system, given).until_over()
+    accepted = system.find(given)
+    assert accepted is not None and accepted.batch_id == followed.known.batch_id
     assert all((one.exit_code, one.state) == (3, JobState.COMPLETED) for one in map(followed.last, (0, 1)))
     for number in (0, 1):
         system.fetch(followed.known, number)
