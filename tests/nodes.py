@@ -37,6 +37,7 @@ class Node:
         self.folder, self.loaded = folder, loaded
         self.tmp = folder / "tmp"
         self.tmp.mkdir(parents=True)
+        self.program = Path(shutil.copy(loaded.program, folder / "condor_exec.exe"))
         for path in (*loaded.files, *more):
             shutil.copy(path, folder / path.name)
 
@@ -44,7 +45,7 @@ class Node:
         """Run one job of it: that of the order, or other words."""
         alone = {"TMPDIR": str(self.tmp), "BOOKKEEPER_PYTHON": PYTHON, "HOME": "/nonexistent", **(environment or {})}
         pipe = subprocess.PIPE
-        command = [*hides(), *(words or self.loaded.command)]
+        command = [*hides(), str(self.program), *(words or self.loaded.command)[1:]]
         return subprocess.Popen(
             command, cwd=self.folder, env=alone | _path(), stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )

@@ -51,7 +51,7 @@ class ToyDesk:
 [project]
 name = "mass"
 files = ["data/*.root"]
-lease = "60s"
+lease = "12s"
 {project}
 [job]
 command = ["{sys.executable}", "-S", "payload.py", "{{inputs}}"]
@@ -64,6 +64,10 @@ validate = "quick"
 kind = "toypool"
 jobs = {jobs}
 {executor}
+[retry.executor]
+base_delay = "0.1s"
+[retry.unknown]
+base_delay = "0.1s"
 """)
         return load(self.folder / "spec.toml")
 
@@ -100,6 +104,12 @@ jobs = {jobs}
         line = [sys.executable, "-m", "bookkeeper_cli.main", "--catalog", self.catalog.url, *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, cwd=self.folder, **options)
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """Run `bookkeeper`; return its exit code and what it printed."""
+        done = self.command(*words)
+        out, err = done.communicate(timeout=120)
+        return done.returncode, out + err
 
     def exactly_once(self, files: int = 6) -> None:
         """Hold that every file counts once, in one published output."""

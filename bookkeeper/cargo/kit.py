@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from bookkeeper.cargo.packing import written
-from bookkeeper.errors import UsageError
+from bookkeeper.errors import StorageError, UsageError
 
 NEEDED: Final = ("cramjam", "fsspec", "httpx", "isal", "msgspec", "pluggy", "psutil", "tenacity", "xxhash")
 """The distributions that the worker imports; those that these need come along."""
@@ -79,7 +79,12 @@ def kit(schemes: Iterable[str] = (), *, cache: Path | None = None) -> Path:
         return target
     content["kit.json"] = about.encode()
     content["__main__.py"] = Path(__file__).with_name("bootstrap.py").read_bytes()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"the cache {folder} cannot be made: {error.strerror}", remedy="name another one: $XDG_CACHE_HOME"
+        ) from error
     with written(target, 0o755) as stream:
         python = f"{sys.version_info[0]}.{sys.version_info[1]}"
         stream.write(SHELL.format(version=_version(), python=python).encode())
@@ -107,7 +112,12 @@ def _members(schemes: Iterable[str]) -> Iterator[tuple[str, Path]]:
         yield from _package(package)
     wanted = [*NEEDED, *(name for scheme in sorted(set(schemes)) for name in BY_SCHEME.get(scheme, ()))]
     for one in _closure(wanted):
-        for path in one.files or ():
+        if not one.files:
+            raise UsageError(
+                f"the worker cannot be packed: nothing says which files {one.name} has here",
+                remedy="install bookkeeper with pip into an environment of its own",
+            )
+        for path in one.files:
             if _is_taken(path.parts, path.suffix):
                 yield f"site/{path.as_posix()}", Path(str(path.locate()))
     ours = metadata.distribution("sam-bookkeeper")

@@ -14,26 +14,30 @@ from bookkeeper.cargo.kit import BY_SCHEME, kit
 from bookkeeper.catalog import is_remote
 from bookkeeper.client.token import token_of
 from bookkeeper.errors import UsageError
-from bookkeeper.worker.freight import LIBRARIES, OWN, PROGRAMS, TOKEN, prove, sha256_of
+from bookkeeper.worker.freight import AUTHORITY, LIBRARIES, OWN, PROGRAMS, TOKEN, prove, sha256_of
 from bookkeeper.worker.job import Item, Job, OutputSpec
 
 WORKER: Final = "bookkeeper-worker"
 JOB: Final = "job.json"
 PACK: Final = "cargo.tar.gz"
-RESERVED: Final = (WORKER, JOB, PACK, TOKEN)
+RESERVED: Final = (WORKER, JOB, PACK, TOKEN, AUTHORITY)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What travels with each job of an order, and the words that run it where these files are, in its working folder."""
+    """What travels with each job of an order: its program, and the files that lie in its working folder there.
+
+    ``program`` is the worker: a path here, by whatever name it is called there. ``command`` is the program and its words.
+    """
 
     job: Job
+    program: Path
     files: tuple[Path, ...]
     command: tuple[str, ...]
 
     def with_ticket(self, ticket: str, journal: str) -> tuple[str, ...]:
         """Return the words that run the job on a ticket, which travels besides, into a journal: files of these names."""
-        return ("/bin/sh", WORKER, "--ticket", ticket, "--journal", journal, JOB)
+        return (str(self.program), "--ticket", ticket, "--journal", journal, JOB)
 
 
 def load(
@@ -54,7 +58,7 @@ def load(
     ``files`` are paths, globs and folders that travel besides, ``archives`` tar files that are unpacked there;
     ``schemes`` those of URLs that inputs are copied from.
 
-    A submission is loaded once: called again, what is there is proved and kept. Raises `UsageError` for what cannot
+    A submission is loaded once: called again, what is there is proved and kept; only the token is the newest. Raises `UsageError` for what cannot
     travel, `StorageError` where the folder, or the cache of the worker, cannot be written.
     """
     if catalog is not None and not is_remote(catalog):
@@ -62,12 +66,16 @@ def load(
             "a job that shares no folder with this host cannot reach a catalog that is a file or a database",
             remedy='let `bookkeeper serve` open it to nodes: catalog = "https://HOST:PORT" in [executor]; or use tickets',
         )
-    worker = kit(_schemes(job, schemes), cache=cache)
-    packing.place(worker, folder / WORKER)
-    own = [folder / WORKER, folder / JOB]
+    program = folder.absolute() / WORKER
+    if not program.exists():
+        packing.place(kit(_schemes(job, schemes), cache=cache), program)
+    own = [folder / JOB]
     if catalog is not None and (token := token_of()):
         packing.write(folder / TOKEN, f"{token}\n".encode(), 0o600)
-        own.append(folder / TOKEN)
+    if catalog is not None and (authority := os.environ.get("SSL_CERT_FILE")):
+        packing.write(folder / AUTHORITY, _regular(base, authority, "certificate").read_bytes())
+    # Those of whoever submitted, where this program has none.
+    own += [folder / name for name in (TOKEN, AUTHORITY) if (folder / name).exists()]
     brought = [_regular(base, one, "archive") for one in archives]
     if (folder / JOB).exists():
         there = Job.from_json((folder / JOB).read_text(encoding="utf-8"))
@@ -76,7 +84,7 @@ def load(
             prove(places.get(item.name, folder / item.name), item.size, item.checksum)
     else:
         there = _pack(job, folder, base, files, brought)
-    return Loaded(there, (*own, folder / PACK, *brought), ("/bin/sh", WORKER, catalog or "", JOB))
+    return Loaded(there, program, (*own, folder / PACK, *brought), (str(program), catalog or "", JOB))
 
 
 def _pack(job: Job, folder: Path, base: Path, files: Sequence[str], brought: Sequence[Path]) -> Job:

@@ -54,8 +54,8 @@ class Asks:
 class Order:
     """Jobs to hand over together: ``count`` of them, all alike, each running ``command`` (a program and its words).
 
-    ``tag`` is the submission's; ``folder`` is its folder, which exists. ``files`` are what has to travel with each job
-    where ``asks.transfer`` is ``files``; the words of ``command`` name them by their basenames then. Job ``n`` prints
+    ``tag`` is the submission's; ``folder`` is its folder, which exists. ``files`` are what has to travel with each job,
+    besides the program, where ``asks.transfer`` is ``files``; the words of ``command`` name them by their basenames then. Job ``n`` prints
     into ``out.<n>`` and ``err.<n>`` of the folder. Each job finds its own batch id in ``$BOOKKEEPER_JOB_ID``.
     """
 
@@ -70,10 +70,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The batch system has them: ``batch_id`` of all, and of each job by its number in the order."""
+    """The batch system has them: ``batch_id`` of all, and of each job by its number in the order.
+
+    ``page`` is the address at which people see them run, where the batch system has such (Dask's dashboard).
+    """
 
     batch_id: str
     jobs: tuple[str, ...]
+    page: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,15 @@ LEAST: Final = 3
 
 DEAD: Final = """
 SELECT p.id AS process, b.state, b.batch_id, b.node, b.hold_code, b.hold_subcode, b.exit_code, b.signal, b.reason,
-       CASE WHEN b.state IN ('completed', 'removed') THEN 0 WHEN b.state IN ('idle', 'held') THEN 1 ELSE 2 END AS why
+       (SELECT e.body ->> 'kind' FROM events e WHERE e.process_id = p.id AND e.kind IN
+               ('job.held', 'job.evicted', 'job.terminated', 'job.removed', 'job.lost') ORDER BY e.id DESC LIMIT 1) AS kind,
+       CASE WHEN b.state IN ('completed', 'removed', 'lost') THEN 0 WHEN b.state IN ('idle', 'held') THEN 1 ELSE 2 END AS why
   FROM processes p JOIN jobs b ON b.batch_id = p.job_id JOIN submissions s ON s.id = b.submission_id
  WHERE p.state = 'active' AND p.request_id = (SELECT request_id FROM projects WHERE name = :project)
    AND s.request_id = p.request_id AND s.executor = p.executor
    AND (b.state IN ('completed', 'removed') OR b.state IN ('idle', 'held') AND b.starts > 0 AND p.started_at < b.changed_at
+        OR b.state = 'lost' AND EXISTS (SELECT 1 FROM events e
+                    WHERE e.process_id = p.id AND e.kind = 'job.lost' AND CAST(e.body ->> 'died' AS TEXT) IN ('1', 'true'))
         OR EXISTS (SELECT 1 FROM processes q
                     WHERE q.job_id = p.job_id AND q.request_id = p.request_id AND q.executor = p.executor AND q.id > p.id))
  ORDER BY p.id
@@ -76,8 +80,8 @@ _QUIET: Final = (5, 11, 12, 15)
 def dead(database: Database, project: str) -> list[dict[str, Any]]:
     """Return the active processes of a request whose jobs run no more: ``process``, and what is known of its job.
 
-    ``why`` is 0 where the job is over, 1 where it waits again, 2 where it was started again. A job that was lost may
-    run: its lease decides.
+    ``kind`` is the batch system's word for its end. ``why`` is 0 where the job is over, 1 where it waits again, 2 where
+    it was started again. A job that was lost, and may run, is not among them: its lease decides.
     """
     return database.rows(DEAD, {"project": project})
 

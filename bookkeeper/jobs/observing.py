@@ -125,6 +125,7 @@ def _body(seen: Seen, batch_id: str | None) -> dict[str, Any]:
         "exit_code": seen.exit_code,
         "signal": seen.signal,
         "reason": seen.reason,
+        "died": seen.died or None,
         "detail": json.loads(json.dumps(dict(seen.detail), default=str)) or None,
     }
     return {key: value for key, value in known.items() if value is not None}

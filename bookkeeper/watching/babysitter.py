@@ -42,6 +42,9 @@ RENEW: Final = 300.0
 EMPTY: Final = (5, 11, 12, 15)
 """Exit codes of jobs that got no file: project ended, paused, nothing left, node excluded."""
 
+BY_HAND: Final = ("", "removed", "REMOVED", "CANCELLED", "JOB_ABORTED")
+"""What batch systems call the removal of a job by its owner, or by whoever may."""
+
 
 @dataclass
 class Standing:
@@ -260,6 +263,7 @@ def death_of(row: Mapping[str, Any]) -> tuple[str, Evidence, bool]:
     """Return why a process is dead, in words, and as evidence, and whether that counts as a failure."""
     job, said = row["batch_id"], row["reason"]
     because = f": {said}" if said else ""
+    kind = str(row["kind"] or "")
     if row["why"] == 2:
         state, what = "EVICTED", f"its job {job} was started again"
     elif row["state"] == JobState.HELD:
@@ -267,10 +271,13 @@ def death_of(row: Mapping[str, Any]) -> tuple[str, Evidence, bool]:
     elif row["state"] == JobState.IDLE:
         state, what = "EVICTED", f"its job {job} was evicted{because}"
     elif row["state"] == JobState.REMOVED:
-        state, what = "REMOVED", f"its job {job} was removed{because}"
+        state = "REMOVED" if kind in BY_HAND else kind
+        what = f"its job {job} was removed{because}" if kind in BY_HAND else f"its job {job} ended: {kind}{because}"
+    elif row["state"] == JobState.LOST:
+        state, what = "NODE_LOST", f"its job {job} is gone{because}"
     else:
         how = f" by signal {row['signal']}" if row["signal"] else f" with exit code {row['exit_code']}"
-        state, what = None, f"its job {job} ended{how}{because}"
+        state, what = kind.upper(), f"its job {job} ended{how}{because}"
     evidence = Evidence(
         message=what,
         exit_code=row["exit_code"],
@@ -279,5 +286,6 @@ def death_of(row: Mapping[str, Any]) -> tuple[str, Evidence, bool]:
         hold_subcode=row["hold_subcode"],
         state=state,
     )
-    person = row["hold_code"] == holding.BY_PERSON or (row["state"] == JobState.REMOVED and row["hold_code"] is None)
+    removed = row["state"] == JobState.REMOVED and row["hold_code"] is None and kind in BY_HAND
+    person = removed or row["hold_code"] == holding.BY_PERSON
     return what, evidence, not person

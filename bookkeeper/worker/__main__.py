@@ -4,8 +4,8 @@ JOB is a file with a job as JSON, or ``-`` for standard input. What is printed i
 ``{"process": …}`` as soon as the process is started, and at the end ``{"outcome": {…}}``. In the place of CATALOG,
 ``--ticket TICKET --journal JOURNAL`` let it work without one.
 
-Of a job that travelled (``freight``), what else travelled lies beside its file, also the token (``bookkeeper-token``),
-and what its command printed follows on standard error at the end, which is all that comes back from its node.
+Of a job that travelled (``freight``), what else travelled lies beside its file, also the token (``bookkeeper-token``)
+and the certificate of the server's authority (``bookkeeper-ca.pem``), and what its command printed follows on standard error at the end, which is all that comes back from its node.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bookkeeper.catalog import open_existing
 from bookkeeper.client.token import FILE_VARIABLE, VARIABLE
 from bookkeeper.errors import BookkeeperError, UsageError
 from bookkeeper.worker import Job, work
-from bookkeeper.worker.freight import TOKEN
+from bookkeeper.worker.freight import AUTHORITY, TOKEN
 from bookkeeper.worker.job import COMMITTED, RECORDED
 
 USAGE: Final = "usage: python -m bookkeeper.worker (CATALOG | --ticket TICKET --journal JOURNAL) JOB"
@@ -67,6 +67,8 @@ def _job(name: str) -> Job:
     if token.is_file() and not {VARIABLE, FILE_VARIABLE} & os.environ.keys():
         token.chmod(0o600)  # a batch system may have opened it to others
         os.environ[FILE_VARIABLE] = str(token)
+    if (folder / AUTHORITY).is_file():
+        os.environ.setdefault("SSL_CERT_FILE", str(folder / AUTHORITY))
     return replace(job, freight=tuple(replace(item, name=str(folder / item.name)) for item in job.freight))
 
 

@@ -33,6 +33,9 @@ PROGRAMS, LIBRARIES = f"{OWN}/bin", f"{OWN}/lib"
 TOKEN: Final = "bookkeeper-token"  # noqa: S105 - the name of a file
 """The file with a token for the catalog's server that may lie beside a job."""
 
+AUTHORITY: Final = "bookkeeper-ca.pem"
+"""The file with the certificate of the authority that the catalog's server is trusted by; it may lie there, too."""
+
 CHUNK: Final = 1 << 20
 
 _TORN: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError)

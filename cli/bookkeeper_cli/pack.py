@@ -43,12 +43,14 @@ def pack(
     catalog = address if is_remote(address) else None
     folder = _made(into)
     loaded = read.load(read.process(project), folder, catalog)
-    words = loaded.command if catalog else loaded.with_ticket("TICKET", "JOURNAL")
+    program, *words = loaded.command if catalog else loaded.with_ticket("TICKET", "JOURNAL")
+    words = ["/bin/sh", Path(program).name, *words]  # also where its permissions were lost on the way
+    paths = [folder / loaded.program.name, *loaded.files]
     if json:
-        files = [{"name": path.name, "path": str(path), "size": path.stat().st_size} for path in loaded.files]
-        render.json_object({"files": files, "command": list(words)})
+        files = [{"name": path.name, "path": str(path), "size": path.stat().st_size} for path in paths]
+        render.json_object({"files": files, "command": words})
         return
-    for path in loaded.files:
+    for path in paths:
         render.say(f"{path}: {render.size(path.stat().st_size)}")
     render.say(f"on the node: {shlex.join(words)}")
 

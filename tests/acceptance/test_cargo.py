@@ -15,11 +15,16 @@ from typing import Any
 
 import pytest
 
-from bookkeeper import cargo
+from bookkeeper import access, cargo
+from bookkeeper.access.http import Gate
+from bookkeeper.catalog import create, open_existing
 from bookkeeper.errors import UsageError
+from bookkeeper.server.operations import router
+from bookkeeper.server.running import Parts, Place
 from bookkeeper.worker import Job, OutputSpec
 from nodes import PYTHON, Node, hides
-from services.reach import served
+from services.reach import BUSY, served
+from services.servers import serving
 from workbench import Bench, until
 
 pytestmark = pytest.mark.acceptance
@@ -59,8 +64,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def far(tmp_path: Path, zmumu_folder: Path, cache: Path) -> Iterator[Far]:
-    from bookkeeper.catalog import create
-
     database = create(f"sqlite:///{tmp_path}/catalog.db")
     with served(database) as url:
         bench = Far(tmp_path, zmumu_folder, url, cache)
@@ -206,8 +209,6 @@ def test_a_job_on_a_ticket_needs_no_catalog(far: Far) -> None:
 
 
 def bookkeeper_on(folder: Path) -> Any:
-    from bookkeeper.catalog import open_existing
-
     return open_existing(f"sqlite:///{folder}/catalog.db")
 
 
@@ -215,13 +216,8 @@ def test_a_node_without_the_right_python_says_so(far: Far) -> None:
     node = far.node(far.job())
     (node.folder / "old").write_text("#!/bin/sh\nexit 1\n")
     (node.folder / "old").chmod(0o755)
-    script = (
-        (node.folder / "bookkeeper-worker")
-        .read_bytes()
-        .replace(b"python3.", b"pythonX.")
-        .replace(b"python3 ", b"pythonX ")
-    )
-    (node.folder / "bookkeeper-worker").write_bytes(script)
+    script = node.program.read_bytes().replace(b"python3.", b"pythonX.").replace(b"python3 ", b"pythonX ")
+    node.program.write_bytes(script)
     ran = node.run(environment={"BOOKKEEPER_PYTHON": "./old"})
     assert ran.code == 2
     assert "there is no Python 3." in ran.said
@@ -250,14 +246,58 @@ def test_the_token_travels_in_a_file_of_its_own(far: Far, monkeypatch: pytest.Mo
     assert node.run().code == 0  # an open server takes no notice; of a file that others read the worker would complain
 
 
-def test_a_submission_is_loaded_once(far: Far) -> None:
+def test_a_server_with_a_certificate_and_tokens_of_its_own(
+    tmp_path: Path, zmumu_folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What proves the server to the job, and the job to the server, travels with it."""
+    import trustme
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "host.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "host.key")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    database = create(f"sqlite:///{tmp_path}/catalog.db")
+    bench = Bench(tmp_path, zmumu_folder, lambda path: database.url, files_per_process=1)
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", access.create(database, "alice", scope="work").token)
+    parts = Parts(guard=Gate(access.Guard(database)), operations=router, settings=BUSY)
+    place = Place(port=0, tls_cert=tmp_path / "host.pem", tls_key=tmp_path / "host.key")
+    with serving(database, parts, place) as url:
+        assert url.startswith("https://")
+        (tmp_path / "submission").mkdir()
+        loaded = cargo.load(
+            bench.job("cp", "{inputs}", "{output}"), tmp_path / "submission", catalog=url, base=tmp_path, cache=cache
+        )
+        monkeypatch.undo()
+        node = Node(tmp_path / "node", loaded)
+        ran = node.run()
+        assert ran.code == 0, ran
+        (node.folder / "bookkeeper-token").unlink()
+        assert node.run().code == 16
+        (node.folder / "bookkeeper-ca.pem").unlink()
+        assert "certificate that is not trusted" in node.run().said
+    assert bench.published() == ["m-1.root"]
+    bench.catalog.close()
+    database.close()
+
+
+def test_a_submission_is_loaded_once(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a program that has no token, or another one, and after an upgrade."""
     script = far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", "a.b.c")
     first = far.load(far.job("./run.sh", "{output}", "{inputs}"))
     before = {path: path.read_bytes() for path in first.files}
     script.write_text("#!/bin/sh\nexit 1\n")
-    again = cargo.load(far.job("./other.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
+    monkeypatch.delenv("BOOKKEEPER_TOKEN")
+    elsewhere = far.folder / "cache"
+    again = cargo.load(far.job("./other.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=elsewhere)
+    assert not elsewhere.exists()
     assert again == first
     assert {path: path.read_bytes() for path in again.files} == before
+    monkeypatch.setenv("BOOKKEEPER_TOKEN", "d.e.f")
+    cargo.load(far.job(), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
+    assert (far.last / "bookkeeper-token").read_text() == "d.e.f\n"
     (far.last / "cargo.tar.gz").write_bytes(b"")
     with pytest.raises(Exception, match="did not arrive whole"):
         cargo.load(far.job("./run.sh"), far.last, catalog=far.catalog.url, base=far.base, cache=far.cache)
@@ -273,9 +313,9 @@ def test_the_same_job_makes_the_same_bytes(far: Far, tmp_path: Path) -> None:
     words = [sys.executable, "-c", code, str(tmp_path / "cache")]
     made = subprocess.run(words, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7", "HOME": "/"})
     other = far.load(job)
-    for left, right in zip(one.files, other.files, strict=True):
+    for left, right in zip((one.program, *one.files), (other.program, *other.files), strict=True):
         assert left.read_bytes() == right.read_bytes(), left.name
-    assert Path(made.stdout.strip()).read_bytes() == (one.files[0]).read_bytes()
+    assert Path(made.stdout.strip()).read_bytes() == one.program.read_bytes()
 
 
 def test_a_catalog_that_nodes_cannot_reach_is_refused(far: Far, tmp_path: Path) -> None:

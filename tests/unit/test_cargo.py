@@ -52,7 +52,7 @@ def test_words_of_the_command_that_are_files_travel_in_their_places(base: Path, 
     loaded = load(base, cache, "./run.sh", "mass.py", "conf/a.json", "nothing.py", "{inputs}", "conf")
     assert names(loaded) == ["conf/a.json", "mass.py", "run.sh"]
     assert loaded.job.command[:3] == ("./run.sh", "mass.py", "conf/a.json")
-    assert [path.name for path in loaded.files] == ["bookkeeper-worker", "job.json", "cargo.tar.gz"]
+    assert [path.name for path in loaded.files] == ["job.json", "cargo.tar.gz"]
     assert Job.from_json((base.parent / "submission/job.json").read_text()) == loaded.job
 
 

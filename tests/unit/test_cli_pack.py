@@ -26,6 +26,7 @@ transfer = "files"
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     (tmp_path / "mass.py").write_text("")
     (tmp_path / "spec.toml").write_text(SPEC)
     return tmp_path

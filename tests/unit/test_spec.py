@@ -217,9 +217,10 @@ def test_lines_of_keys_are_found() -> None:
     assert line_of(("nowhere",), lines) is None
 
 
-def test_what_travels_is_said_by_the_job_and_made_to(tmp_path: Path) -> None:
+def test_what_travels_is_said_by_the_job_and_made_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tarfile
 
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     for name in ("mass.py", "conf.json"):
         (tmp_path / name).write_text(name)
     with tarfile.open(tmp_path / "env.tar.gz", "w:gz") as members:
@@ -242,8 +243,8 @@ transfer = "files"
     spec = read(tmp_path, text)
     (tmp_path / "batch").mkdir()
     loaded = spec.load(spec.process(), tmp_path / "batch", "https://host:8443")
-    assert [path.name for path in loaded.files] == ["bookkeeper-worker", "job.json", "cargo.tar.gz", "env.tar.gz"]
-    assert loaded.command == ("/bin/sh", "bookkeeper-worker", "https://host:8443", "job.json")
+    assert [path.name for path in loaded.files] == ["job.json", "cargo.tar.gz", "env.tar.gz"]
+    assert loaded.command == (str(tmp_path / "batch/bookkeeper-worker"), "https://host:8443", "job.json")
     with tarfile.open(tmp_path / "batch/cargo.tar.gz") as members:
         assert sorted(members.getnames()) == ["conf.json", "mass.py"]
     assert faults(tmp_path, text.replace("s3://bucket/out", "out/"))[0].startswith(
