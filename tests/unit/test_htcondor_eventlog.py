@@ -14,14 +14,6 @@ from bookkeeper_schema.states import JobState
 
 LOGS = Path(__file__).parents[1] / "data" / "condor-logs"
 
-USE = ("submitted", "running")
-
-
-@pytest.fixture(autouse=True)
-def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bindings look for a configuration when they are imported; to read a log none is needed."""
-    monkeypatch.setenv("CONDOR_CONFIG", "ONLY_ENV")
-
 
 def known(cluster: int, jobs: int = 1, state: JobState = JobState.IDLE) -> Known:
     open_ = {number: (f"{cluster}.{number}", state) for number in range(jobs)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from bookkeeper.errors import ExecutorUnavailable, UsageError
@@ -54,14 +54,14 @@ class AccessPoint:
             raise unavailable(said) from error
         return int(made.cluster())
 
-    def queue(self, question: str) -> list[Any]:
+    def queue(self, question: str) -> list[dict[str, Any]]:
         """Return the ads in the queue for which this is true, those of clusters that make their jobs bit by bit among them."""
         opts = bindings().QueryOpt.IncludeClusterAd
-        return self._ask(lambda schedd: list(schedd.query(question, ASKED, opts=opts)))
+        return self._ask(lambda schedd: _plain(schedd.query(question, ASKED, opts=opts)))
 
-    def history(self, question: str, most: int) -> list[Any]:
+    def history(self, question: str, most: int) -> list[dict[str, Any]]:
         """Return the ads of jobs that left the queue, the youngest first, ``most`` of them."""
-        return self._ask(lambda schedd: list(schedd.history(question, ASKED, match=most)))
+        return self._ask(lambda schedd: _plain(schedd.history(question, ASKED, match=most)))
 
     def act(self, action: str, jobs: Sequence[str], reason: str) -> int:
         """Do something to jobs; return how many of them the queue does not have.
@@ -113,6 +113,13 @@ class AccessPoint:
                 collector = htcondor2.Collector(self._options.pool) if self._options.pool else htcondor2.Collector()
                 self._found = htcondor2.Schedd(collector.locate(htcondor2.DaemonType.Schedd, self._options.schedd))
         return self._found
+
+
+def _plain(ads: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is defined of what was asked for."""
+    from classad2 import Value
+
+    return [{name: ad[name] for name in ASKED if name in ad and not isinstance(ad[name], Value)} for ad in ads]
 
 
 def among(clusters: Collection[int]) -> str:

@@ -71,7 +71,7 @@ class HTCondor:
         queued = bool(ads)
         if not queued:
             ads = self._access.history(question, order.count if self._options.spool else 1)
-        if self._options.spool and any(ad.get("StageInFinish") is None for ad in ads):
+        if self._options.spool and any("ProcId" in ad and "StageInFinish" not in ad for ad in ads):
             if queued:
                 self._access.act("Remove", sorted({str(ad["ClusterId"]) for ad in ads}), "its files did not come")
             return None
@@ -101,7 +101,7 @@ class HTCondor:
         self._asked[known.batch_id] = time.monotonic(), ads
         starts, seen = dict(before), list[Seen]()
         for ad in ads:
-            number = ad.get("ProcId")
+            number = int(ad.get("ProcId", -1))
             if number not in known.open:
                 continue
             state, begun = known.open[number][1], int(ad.get("NumShadowStarts") or 0)
