@@ -66,7 +66,7 @@ def fill(scene: Scene) -> None:
     with ballast.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
         while True:
             stream.write(bytes(1 << 12))
-    noticed = "SELECT count(*) AS n FROM processes WHERE reason LIKE '%No space left%'"
+    noticed = "SELECT count(*) AS n FROM processes WHERE reason LIKE '%disk is full%'"
     until(lambda: scene.rows(noticed)[0]["n"], "a process that finds the destination full", 60)
     ballast.unlink()
 
