@@ -74,7 +74,7 @@ def fill(scene: Scene) -> None:
 def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_path: Path) -> None:
     pool = condor.shared()
     with small_disk(tmp_path / "out") as out:
-        scene = build(tmp_path, PLAN, EXECUTOR, pool.environment, out=out)
+        scene = build(tmp_path, PLAN, EXECUTOR, pool.environment, lease=45, out=out)
         away, there = tmp_path / "away.root", tmp_path / "data" / name_of(AWAY)
         there.rename(away)
         failures: list[BaseException] = []
@@ -109,7 +109,9 @@ def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_pat
         told = {word: scene.reasons(name_of(number)) for number, word in PLAN.items()}
         print(told)
         expected = {
-            "held": "a person's", "removed": "removed", "evicted": "evicted", "memory": "memory",
-            "shadow": "shadow", "starter": "starter", "startd": "machine", "schedd": "SIGKILL",
+            "held": "was held: a person's", "removed": "was removed: via condor_rm", "evicted": "was evicted",
+            "memory": "memory usage exceeded", "shadow": "was started again",
+            "starter": "was evicted: job not found at execution machine", "startd": "disconnected too long",
+            "schedd": "killed by signal 9",
         }  # fmt: skip
         assert {word: text for word, text in told.items() if expected[word].lower() not in text.lower()} == {}
