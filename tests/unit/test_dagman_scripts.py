@@ -125,6 +125,16 @@ def test_a_first_run_without_an_end_does_not_spoil_the_second(world: World, tmp_
     exactly_once(world, tmp_path)
 
 
+def test_a_run_that_was_evicted_does_not_undo_the_one_that_did_the_work(world: World, tmp_path: Path) -> None:
+    folder = Folder(world, tmp_path)
+    assert folder.pre("n0") == GO
+    folder.job("n0", "a", end="roll_back")
+    folder.job("n0", "b")
+    assert folder.post("n0") == GO
+    exactly_once(world, tmp_path)
+    assert world.files("committed") == ["f000"]
+
+
 def test_what_the_policy_gives_up_is_not_tried_again(world: World, tmp_path: Path) -> None:
     folder = Folder(world, tmp_path)
     codes = []
