@@ -110,7 +110,7 @@ def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_pat
         print(told)
         expected = {
             "held": "was held: a person's", "removed": "was removed: via condor_rm", "evicted": "was evicted",
-            "memory": "was held: memory usage exceeded", "shadow": "was started again",
+            "memory": "memory usage exceeded", "shadow": "was started again",
             "starter": "was evicted: job not found at execution machine", "startd": "disconnected too long",
             "schedd": "killed by signal 9",
         }  # fmt: skip
