@@ -32,12 +32,15 @@ BLOCKED = (
 class ToyDesk:
     """Six ROOT files, a payload, a spec whose jobs go to the toy pool, and the pool."""
 
+    kind = "toypool"
+
     def __init__(self, folder: Path, data: Path, reach: Reach = local) -> None:
         self.folder = folder
         shutil.copytree(data, folder / "data")
         self.catalog = bookkeeper.open_catalog(reach(folder / "catalog.db"))
         self.database = self.catalog.database
         self.systems = Systems(self.database)
+        self.kind = "toypool"
 
     @property
     def pool(self) -> Any:
@@ -61,7 +64,7 @@ name = "m-{{process}}.root"
 destination = "out"
 validate = "quick"
 [executor]
-kind = "toypool"
+kind = "{self.kind}"
 jobs = {jobs}
 {executor}
 [retry.executor]
@@ -133,4 +136,5 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for place in places:
         monkeypatch.syspath_prepend(place)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))  # a pool of its own, also behind a server
     yield

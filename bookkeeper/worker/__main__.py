@@ -2,7 +2,7 @@
 
 JOB is a file with a job as JSON, or ``-`` for standard input. What is printed is a line of JSON each:
 ``{"process": …}`` as soon as the process is started, and at the end ``{"outcome": {…}}``. In the place of CATALOG,
-``--ticket TICKET --journal JOURNAL`` let it work without one.
+``--ticket TICKET --journal JOURNAL`` let it work without one; where JOURNAL is a folder, each run writes its own there.
 
 Of a job that travelled (``freight``), what else travelled lies beside its file, also the token (``bookkeeper-token``)
 and the certificate of the server's authority (``bookkeeper-ca.pem``), and what its command printed follows on standard error at the end, which is all that comes back from its node.
@@ -10,12 +10,12 @@ and the certificate of the server's authority (``bookkeeper-ca.pem``), and what 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import secrets
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +42,7 @@ def main(words: list[str]) -> int:
         try:
             outcome = work(database, job, on_event=_on_event)
             if job.freight and outcome.process_id is not None:
-                _pass_on(logs.paths(database, outcome.process_id))
+                logs.pass_on(logs.paths(database, outcome.process_id), sys.stderr)
         finally:
             database.close()
     except BookkeeperError as error:
@@ -77,15 +77,10 @@ def _opened(where: list[str]) -> Any:
         return open_existing(where[0])
     from bookkeeper.journal import Offline
 
-    return Offline(Path(where[1]), Path(where[3]), node=socket.gethostname())
-
-
-def _pass_on(paths: Iterable[Path]) -> None:
-    """Print what the command printed: the folder that its logs are in does not outlive the job."""
-    for path, what in zip(paths, ("standard output", "standard error"), strict=True):
-        with contextlib.suppress(OSError):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            sys.stderr.write(f"==> {what} of the command <==\n{text}")
+    journal = Path(where[3]).absolute()
+    if journal.is_dir():  # each run has one of its own there: a batch job may run twice
+        journal = journal / f"{secrets.token_hex(8)}.journal"
+    return Offline(Path(where[1]).absolute(), journal, node=socket.gethostname())
 
 
 def _on_event(kind: str, body: Mapping[str, Any]) -> None:
