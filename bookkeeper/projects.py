@@ -35,10 +35,9 @@ UPDATE requests SET max_attempts = :max_attempts, files_per_process = :files_per
  WHERE id = :request
 """
 
-CHANGEABLE: Final = (
-    "max_attempts", "files_per_process", "lease", "max_wall", "output_required", "policy",
-    "near_limit", "transfer_deadline", "link_limit",
-)  # fmt: skip
+NEAR: Final = ("near_limit", "transfer_deadline", "link_limit")
+
+CHANGEABLE: Final = ("max_attempts", "files_per_process", "lease", "max_wall", "output_required", "policy", *NEAR)
 """The rules that a project may be given anew."""
 
 LONGEST_WAIT: Final = 30 * 86400.0
@@ -113,8 +112,7 @@ class RequestStatus:
     Times are UTC epoch seconds; ``unpublished`` counts outputs that count and were not yet seen under their final names.
     ``delayed`` of the available files wait for their next try, the first of them until ``next_at``; ``struck`` of the
     others failed before, and come in small groups. Until ``rest_until`` nothing is delivered at all, nor while
-    ``near_bytes`` at near storages are as many as ``near_limit``. ``staged`` of the ``live`` processes wait for their outputs
-    to arrive.
+    ``near_bytes`` at near storages are ``near_limit`` or more. ``staged`` of the ``live`` processes wait for transfers.
     """
 
     request: str

@@ -183,6 +183,7 @@ def _said(one: FileMark) -> dict[str, Any]:
 
 
 def check_outputs(manifest: Manifest, *, output_required: bool) -> None:
+    """Raise `GuardFailed` unless there is an output, or none was declared where that is allowed."""
     if manifest.no_output and manifest.outputs:
         raise GuardFailed("the manifest names outputs and says that there are none")
     if not manifest.outputs and not manifest.no_output:
@@ -192,6 +193,7 @@ def check_outputs(manifest: Manifest, *, output_required: bool) -> None:
 
 
 def check_whole(tx: Tx, ended: Ended, consumed: int) -> None:
+    """Raise `GuardFailed` unless every file of the partition was delivered and consumed."""
     size = tx.run(PARTITION_SIZE, {"request": ended.request, "partition": ended.partition}).fetchone()[0]
     if consumed != size or ended.delivered != size:
         raise GuardFailed(
@@ -200,6 +202,7 @@ def check_whole(tx: Tx, ended: Ended, consumed: int) -> None:
 
 
 def insert(tx: Tx, key: ProcessKey, request: int, outputs: Sequence[OutputRecord], state: str) -> None:
+    """Record outputs. Raises `GuardFailed` where one is not the process's own, or a name is taken."""
     try:
         for output in outputs:
             require_own(key, output)

@@ -83,4 +83,6 @@ def _require_held(tx: Tx, key: ProcessKey, delivered: int) -> None:
 
 def _same_outputs(tx: Tx, key: ProcessKey, outputs: Sequence[OutputRecord]) -> bool:
     stored = [tuple(row) for row in tx.run(STORED, {"id": key.id})]
-    return stored == [(one.key, one.destination, one.temp_url, one.final_url, one.size, one.checksum) for one in outputs]
+    return stored == [
+        (one.key, one.destination, one.temp_url, one.final_url, one.size, one.checksum) for one in outputs
+    ]

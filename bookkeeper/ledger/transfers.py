@@ -52,13 +52,15 @@ UPDATE transfers SET state = 'running', claim = :claim, claimed_until = {NOW} + 
                      WHERE t.link = :link AND t.request_id = :request AND t.state = 'waiting' AND t.next_at <= {NOW}
                      ORDER BY t.next_at LIMIT 1)
    AND state = 'waiting'
-   AND (SELECT count(*) FROM transfers r WHERE r.link = :link AND r.state = 'running') < :limit
+   AND ((SELECT count(*) FROM transfers r WHERE r.link = :link AND r.state = 'running') < :limit
+        OR NOT EXISTS (SELECT 1 FROM transfers r
+                        WHERE r.link = :link AND r.request_id = :request AND r.state = 'running'))
 RETURNING output_id
 """
 
 CLAIMED: Final = """
 SELECT t.output_id, t.process_id, t.near_url, o.destination, o.final_url, o.size, o.checksum, t.attempts, t.failures,
-       substr(p.token, 1, 12), p.request_id
+       substr(p.token, 1, 12), p.request_id, t.category
   FROM transfers t JOIN outputs o ON o.id = t.output_id JOIN processes p ON p.id = t.process_id
  WHERE t.output_id = :output
 """
@@ -132,6 +134,7 @@ class Claimed:
     failures: int
     tag: str
     request: int
+    category: str | None
     claim: str
 
 
@@ -158,11 +161,14 @@ def queue(tx: Tx, process: int, request: int, outputs: Sequence[OutputRecord]) -
 
 
 def claim(tx: Tx, way: str, request: int, limit: int, name: str, seconds: float) -> Claimed | None:
-    """Claim the output of a request that waited longest over a link; None where none may start now."""
+    """Claim the output of a request that waited longest over a link; None where none may start now.
+
+    Each request may have one under way, however many of others are: nobody waits for another's.
+    """
     tx.lock(f"transfers over {way}")  # of two that count what runs, the second sees the first
     said = {"link": way, "request": request, "limit": limit, "claim": name, "seconds": seconds}
     row = tx.run(CLAIM, said).fetchone()
-    return None if row is None else Claimed(*tx.run(CLAIMED, {"output": row[0]}).fetchone(), claim=name)
+    return None if row is None else Claimed(*tx.run(CLAIMED, {"output": row[0]}).fetchone(), name)
 
 
 def progress(tx: Tx, one: Claimed, done: int, seconds: float) -> bool:

@@ -65,6 +65,7 @@ ROOMS: Final = (
     "reporting.process",
     "reporting.recent",
     "stepwise",
+    "transfers.queue",
 )
 """The modules that have operations."""
 

@@ -14,7 +14,9 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     op.add_column("requests", sa.Column("near_bytes", BIG, server_default=sa.text("0"), nullable=False))
     op.add_column("requests", sa.Column("near_limit", BIG, nullable=True))
-    op.add_column("requests", sa.Column("transfer_deadline", sa.Float(), server_default=sa.text("86400"), nullable=False))
+    op.add_column(
+        "requests", sa.Column("transfer_deadline", sa.Float(), server_default=sa.text("86400"), nullable=False)
+    )
     op.add_column("requests", sa.Column("link_limit", sa.Integer(), server_default=sa.text("4"), nullable=False))
     op.create_table(
         "transfers",
