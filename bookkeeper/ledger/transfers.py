@@ -168,7 +168,10 @@ def claim(tx: Tx, way: str, request: int, limit: int, name: str, seconds: float)
     tx.lock(f"transfers over {way}")  # of two that count what runs, the second sees the first
     said = {"link": way, "request": request, "limit": limit, "claim": name, "seconds": seconds}
     row = tx.run(CLAIM, said).fetchone()
-    return None if row is None else Claimed(*tx.run(CLAIMED, {"output": row[0]}).fetchone(), name)
+    if row is None:
+        return None
+    known = (*tx.run(CLAIMED, {"output": row[0]}).fetchone(), name)
+    return Claimed(*known)
 
 
 def progress(tx: Tx, one: Claimed, done: int, seconds: float) -> bool:
