@@ -180,6 +180,11 @@ class Spec(Table):
         return self.project.application.family, self.project.application.name, self.project.application.version
 
     @property
+    def near(self) -> bool:
+        """Whether some outputs are stored near first."""
+        return any(output.near is not None for output in self.output)
+
+    @property
     def files(self) -> list[str]:
         """What ``project.files`` names, as absolute paths and URLs; empty where a dataset is named."""
         return [self._absolute(place) for place in self.project.files or ()]

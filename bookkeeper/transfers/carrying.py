@@ -38,14 +38,11 @@ class Lost(Exception):
 
 def claim_next(database: Database, *, seconds: float = CLAIM) -> Claimed | None:
     """Claim the output whose turn it is; None where nothing may start now."""
-    found = queue.groups(database)
-    for one in found:
+    for one in queue.groups(database):
         if not one.ready:
             break
-        limit = max(other.limit for other in found if other.link == one.link)
-        move = partial(
-            transfers.claim, way=one.link, request=one.request, limit=limit, name=secrets.token_hex(8), seconds=seconds
-        )
+        name = secrets.token_hex(8)
+        move = partial(transfers.claim, way=one.link, request=one.request, limit=one.limit, name=name, seconds=seconds)
         claimed = database.run(move)
         if claimed is not None:
             return claimed

@@ -119,12 +119,9 @@ def groups(database: Database) -> list[Group]:
 def startable(found: Sequence[Group]) -> int:
     """Return how many transfers could start now."""
     total = 0
-    for way in {one.link for one in found}:
-        here = [one for one in found if one.link == way]
-        free = max(0, max(one.limit for one in here) - sum(one.running for one in here))
-        ready = sum(one.ready for one in here)
-        alone = sum(1 for one in here if one.ready and not one.running)  # each may have one, however many others run
-        total += min(ready, max(free, alone))
+    for one in found:
+        here = sum(other.running for other in found if other.link == one.link)
+        total += min(one.ready, max(one.limit - here, 0 if one.running else 1))
     return total
 
 
