@@ -47,6 +47,9 @@ class Remote:
         """Return the ledger, through the server."""
         raise NotImplementedError
 
+    def give_up_when(self, told: Callable[[], bool]) -> None:
+        """Let calls fail at once where they cannot be answered, rather than be repeated, once this is told."""
+
 
 class Operation:
     """A function of a noun that may be called from afar.

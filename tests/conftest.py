@@ -11,6 +11,8 @@ import pytest
 from hypothesis import settings
 
 from bookkeeper.catalog import create
+from ledgers import new_catalog
+from services import postgres
 from services.reach import Reach, served
 from toys import make_zmumu
 
@@ -18,10 +20,25 @@ from toys import make_zmumu
 # what the machine's kind or the rights of the user forbid, never what somebody forgot to install.
 EXCUSED = ("platform:", "privilege:")
 
+# Files that take half a minute or more, longest first: begun last, one of them would keep everybody waiting at the end.
+LONG = (
+    "test_server_kills", "test_postgres_statements", "test_ledger_statements", "test_ledger_failures", "test_copying",
+    "test_ledger_commit", "test_security", "test_demo", "test_journal_kills", "test_ledger_machine",
+    "test_ledger_isolation", "test_ledger_start", "test_postgres_kills", "test_ledger_kills", "test_fuzzing",
+    "test_ledger_leases", "test_plugins", "test_submit", "test_work", "test_cut_off", "test_chaos", "test_rates",
+    "test_journals", "recover", "test_cli_bad_input",
+)  # fmt: skip
+
 settings.register_profile("bookkeeper", deadline=None)  # the machine may be busy; speed is measured by `make bench`
 settings.load_profile("bookkeeper")
 
 _unexcused: dict[str, str] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes longest come first."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +53,15 @@ def _no_files_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch:
     """The developer's own token is not found, and nothing is left in the developer's home."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_catalogs_of_earlier_modules() -> Iterator[None]:
+    """What a module made on the server that the tests share goes with the module."""
+    yield
+    if postgres.shared.cache_info().currsize:
+        postgres.shared().drop()
 
 
 @pytest.fixture(params=["on this host", "behind a server"])
@@ -43,8 +69,9 @@ def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     """Let commands reach a catalog, in both ways: ``reach(path)`` makes it where there is none; return its address."""
     with contextlib.ExitStack() as stack:
 
-        def made(path: Path) -> str:
-            database = stack.enter_context(contextlib.closing(create(f"sqlite:///{path}")))
+        def reached(path: Path) -> str:
+            made = create(f"sqlite:///{path}") if path.exists() else new_catalog(path).database
+            database = stack.enter_context(contextlib.closing(made))
             if request.param == "behind a server":
                 url = stack.enter_context(served(database))
             else:
@@ -52,7 +79,7 @@ def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
             monkeypatch.setenv("BOOKKEEPER_CATALOG", url)
             return url
 
-        yield made
+        yield reached
 
 
 @pytest.fixture(scope="session")

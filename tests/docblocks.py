@@ -139,6 +139,7 @@ class Workspace:
             "COLUMNS": "100",
             "NO_COLOR": "1",
             "TERM": "dumb",
+            "XDG_CACHE_HOME": str(folder.parent / "cache"),
         }
         self.state.write_text(f"cd {shlex.quote(str(folder))}\n")
 

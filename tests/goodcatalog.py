@@ -8,10 +8,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bookkeeper.api import Catalog, Project, create_catalog
+from bookkeeper.api import Catalog, Project
 from bookkeeper.ledger import SqlLedger
 from bookkeeper.process import Process
 from bookkeeper.protocol import FileMark, Manifest, Mark
+from ledgers import new_catalog
 
 ADLER = "adler32:00000001"
 
@@ -25,7 +26,7 @@ def declare(catalog: Catalog, count: int, *, update: bool = False, size: int = 1
 
 def started(folder: Path, files: int = 8, *, catalog: Catalog | None = None, **rules: Any) -> tuple[Catalog, Project]:
     """Create a catalog in ``folder``, or take an empty one, with one project ``mass`` over ``files`` files."""
-    catalog = catalog or create_catalog(f"sqlite:///{folder}/bookkeeper.db")
+    catalog = catalog or new_catalog(folder / "bookkeeper.db")
     declare(catalog, files)
     catalog.define_dataset("all", names=["f*"])
     return catalog, catalog.start_project("mass", dataset="all", **rules)

@@ -1,17 +1,19 @@
-"""ROOT files for tests: small ones in every compression, large ones for benchmarks, and the real ones where they are."""
+"""ROOT files for tests: small ones in every compression, large ones for benchmarks, and real ones."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-_REAL = os.environ.get("BOOKKEEPER_ROOT_FILES") or Path(__file__).resolve().parents[2] / "shared" / "root-files"
+_REAL = os.environ.get("BOOKKEEPER_ROOT_FILES") or Path(__file__).parent / "data" / "root-files"
 CODECS = ("zlib", "lzma", "lz4", "zstd", "none")
 
 
 def root_files() -> list[Path]:
-    """The real files of ``$BOOKKEEPER_ROOT_FILES``, else of ``../shared/root-files``; empty where there are none."""
-    return sorted(Path(_REAL).glob("*.root"))
+    """The real files of ``$BOOKKEEPER_ROOT_FILES``, else those of ``tests/data/root-files``."""
+    found = sorted(Path(_REAL).glob("*.root"))
+    assert found, f"there are no ROOT files in {_REAL}"
+    return found
 
 
 def real_entries(path: Path) -> dict[str, int]:

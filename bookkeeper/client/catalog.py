@@ -23,6 +23,10 @@ from bookkeeper.wire import decode, decoder, encode
 T = TypeVar("T")
 
 
+on_greeting: Callable[[str], object] | None = None
+"""Told, if a program sets it, why a server that was never met is waited for."""
+
+
 class Hello(msgspec.Struct, frozen=True):
     """How a server introduces itself: its catalog, its version, and a word that changes when it is restarted."""
 
@@ -39,7 +43,7 @@ class RemoteCatalog(Database, Remote):
 
     def __init__(self, url: str, *, transport: Transport | None = None) -> None:
         self._transport = transport or Transport(url)
-        self._hello = self._ask_hello(min(GREETING, self._transport.patience))
+        self._hello = self._ask_hello(min(GREETING, self._transport.patience), on_greeting)
         id, epoch = self._hello.catalog, self._hello.epoch
         super().__init__(id=id, epoch=epoch, stamped=False, folder=_folder(id), name=self._transport.url)
 
@@ -177,8 +181,12 @@ class RemoteCatalog(Database, Remote):
                 remedy=f"the server is bookkeeper {self._hello.version}, this is {__version__}: use the same",
             ) from error
 
-    def _ask_hello(self, patience: float | None = None) -> Hello:
-        found: Hello = decode(self._transport.get("/v1/catalog", patience=patience).body, Hello)
+    def give_up_when(self, told: Callable[[], bool]) -> None:
+        """See `Remote.give_up_when`."""
+        self._transport.told_to_stop = told
+
+    def _ask_hello(self, patience: float | None = None, on_wait: Callable[[str], object] | None = None) -> Hello:
+        found: Hello = decode(self._transport.get("/v1/catalog", patience=patience, on_wait=on_wait).body, Hello)
         known = getattr(self, "_hello", None)
         if known is not None and known.catalog != found.catalog:
             raise CatalogError(f"{self.url} serves another catalog by now: {found.catalog}, not {known.catalog}")
@@ -187,7 +195,7 @@ class RemoteCatalog(Database, Remote):
 
 def _folder(catalog: str) -> Path:
     """Return where this host keeps what belongs to its work for a catalog (logs, the slots of local jobs)."""
-    named = os.environ.get("XDG_STATE_HOME", "")
+    named = os.environ.get("BOOKKEEPER_STATE_HOME") or os.environ.get("XDG_STATE_HOME", "")
     state = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
     return state / "bookkeeper" / catalog
 

@@ -30,7 +30,10 @@ def token_of(environment: Mapping[str, str] = os.environ) -> str | None:
         mode, text = path.stat().st_mode, path.read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
         if named:
-            raise UsageError(f"${FILE_VARIABLE} names {path}, which is not there") from error
+            raise UsageError(
+                f"${FILE_VARIABLE} names {path}, which is not there",
+                remedy=f"put the token there (`bookkeeper token create` on the server makes one), or unset {FILE_VARIABLE}",
+            ) from error
         return None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no text"

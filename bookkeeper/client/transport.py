@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -36,6 +37,12 @@ GREETING: Final = 10.0
 
 PATIENCE: Final = 60.0
 """Seconds for which a call is repeated before it fails."""
+
+GLANCE: Final = 0.1
+"""Seconds after which a pause looks whether it is to stop."""
+
+MOMENT: Final = 0.5
+"""Seconds of waiting of which nobody needs to be told."""
 
 TIMEOUTS: Final = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": 60.0}
 WAITS: Final = (0.1, 10.0)
@@ -72,6 +79,7 @@ class Transport:
     def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
         self.url = checked(url)
         self.patience = patience
+        self.told_to_stop: Callable[[], bool] = lambda: False
         self._guard = threading.Lock()
         self._client: httpx.Client | None = None
         self._pid = 0
@@ -93,9 +101,16 @@ class Transport:
         """
         return self._patiently("POST", path, body, token, repeatable, self.patience if patience is None else patience)
 
-    def get(self, path: str, token: str | None = None, *, patience: float | None = None) -> Response:
-        """Ask for what is at a path; errors as of `post`."""
-        return self._patiently("GET", path, None, token, True, self.patience if patience is None else patience)
+    def get(
+        self,
+        path: str,
+        token: str | None = None,
+        *,
+        patience: float | None = None,
+        on_wait: Callable[[str], object] | None = None,
+    ) -> Response:
+        """Ask for what is at a path; errors as of `post`, ``on_wait`` as of `patiently`."""
+        return self.patiently(lambda: self._once("GET", path, None, token, True), patience, on_wait)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -109,15 +124,23 @@ class Transport:
     ) -> Response:
         return self.patiently(lambda: self._once(method, path, body, token, repeatable), patience)
 
-    def patiently(self, once: Callable[[], T], patience: float | None = None) -> T:
-        """Try until it is answered, for so many seconds; see `sending` for what is tried again."""
+    def patiently(
+        self, once: Callable[[], T], patience: float | None = None, on_wait: Callable[[str], object] | None = None
+    ) -> T:
+        """Try until it is answered, for so many seconds; see `sending` for what is tried again.
+
+        Not again once `told_to_stop` says so. ``on_wait`` is told, once, why it is waited, if it is for long.
+        """
         import tenacity
 
         patience = self.patience if patience is None else patience
+        out_of_patience = tenacity.stop_before_delay(patience)
         tries = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Again),
             wait=_pause,
-            stop=tenacity.stop_before_delay(patience),
+            stop=lambda state: self.told_to_stop() or out_of_patience(state),
+            sleep=self._sleep,
+            before_sleep=None if on_wait is None else _Once(on_wait),
             reraise=True,
         )
         try:
@@ -128,6 +151,12 @@ class Transport:
                     f"{self.url} asked for {patience:.0f} s to come later: {error}", remedy="try again later"
                 ) from error
             raise ServerUnreachable(f"{self.url} cannot be reached: {error}") from error
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, but not on when it is told to stop."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.told_to_stop():
+            time.sleep(min(left, GLANCE))
 
     def _once(self, method: str, path: str, body: bytes | None, token: str | None, repeatable: bool) -> Response:
         headers = {"content-type": "application/json", "bookkeeper-protocol": str(PROTOCOL)}
@@ -211,6 +240,18 @@ class Transport:
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=30.0)
                 self._client = httpx.Client(base_url=self.url, timeout=httpx.Timeout(**TIMEOUTS), limits=limits)
             return self._client
+
+
+class _Once:
+    """Tells, once, why it is tried again, where that takes longer than a moment."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self._tell, self._told = tell, False
+
+    def __call__(self, state: RetryCallState) -> None:
+        if not self._told and (state.seconds_since_start or 0.0) >= MOMENT:
+            self._told = True
+            self._tell(str(state.outcome.exception() if state.outcome else ""))
 
 
 def checked(url: str) -> str:

@@ -1,24 +1,32 @@
-"""Where processes run: three verbs (submit, status, cancel) behind which batch systems hide.
+"""Where processes run: on this host, or wherever a batch system says.
 
-An executor knows nothing of the ledger: what it starts are workers, which speak for themselves. Others than ``local``
-are found by the entry-point group ``bookkeeper.executors``: a name, and a callable with the signature of `Factory`. A
-plug-in may bring some, too.
+An executor knows nothing of the ledger: what it starts are workers, which speak for themselves. There are two sorts. An
+`Executor` holds its jobs in its hands, as ``local`` does; others are found by the entry-point group
+``bookkeeper.executors``: a name, and a callable with the signature of `Factory`. A plug-in may bring some, too. A
+`BatchSystem` (``htcondor``, ``slurm``, ``dask``) keeps jobs in a queue of its own, and `bookkeeper.watching` looks after
+them; others are found by the group ``bookkeeper.batch_systems``: a name, and a callable as `make` of ``batch_system``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from bookkeeper.catalog import Database
 from bookkeeper.errors import UsageError
 from bookkeeper.worker import Job, Outcome
 
 if TYPE_CHECKING:
+    from bookkeeper.executors.batch import BatchSystem
     from bookkeeper.plugins import Plugins
 
 GROUP: Final = "bookkeeper.executors"
+BATCH_GROUP: Final = "bookkeeper.batch_systems"
+
+BATCH: Final = ("htcondor", "slurm", "dask")
+"""The batch systems that come with bookkeeper: a package each, whose ``make`` returns the system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,38 @@ def kinds(plugins: Plugins | None = None) -> list[str]:
     """Return the kinds of executors that can be used here; those that plug-ins offer are among them."""
     from importlib.metadata import entry_points
 
-    found = {point.name for point in entry_points(group=GROUP)}
+    found = {point.name for point in entry_points(group=GROUP)} | set(batch_kinds())
     return ["local", *sorted((found | set(plugins.executors() if plugins else ())) - {"local"})]
+
+
+def batch_kinds() -> list[str]:
+    """Return the kinds of batch systems that are known here, whether or not one of the kind can be reached."""
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+
+    ours = {kind for kind in BATCH if find_spec(f"bookkeeper.executors.{kind}") is not None}
+    return sorted(ours | {point.name for point in entry_points(group=BATCH_GROUP)})
+
+
+def is_batch(kind: str) -> bool:
+    """Tell whether a kind is that of a batch system."""
+    return kind in batch_kinds()
+
+
+def batch_system(kind: str, folder: Path, options: Mapping[str, Any]) -> BatchSystem:
+    """Return the batch system of a kind.
+
+    ``folder`` is where the catalog keeps the folders of its submissions, ``options`` the table of the kind in a spec.
+    Raises `UsageError` where there is none, or an option is wrong.
+    """
+    from importlib import import_module
+    from importlib.metadata import entry_points
+
+    if not is_batch(kind):
+        raise UsageError(f"{kind!r} is no batch system here", remedy=f"use {' or '.join(batch_kinds())}")
+    for point in entry_points(group=BATCH_GROUP, name=kind):
+        return cast("BatchSystem", point.load()(folder, options))
+    return cast("BatchSystem", import_module(f"bookkeeper.executors.{kind}").make(folder, options))
 
 
 def make(kind: str, database: Database, request: str, jobs: int, *, plugins: Plugins | None = None) -> Executor:

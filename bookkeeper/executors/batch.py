@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from bookkeeper.jobs.seen import Seen
 from bookkeeper_schema.states import JobState
+
+__all__ = ["Accepted", "Asks", "BatchSystem", "Known", "Order", "Seen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ class Asks:
 class Order:
     """Jobs to hand over together: ``count`` of them, all alike, each running ``command`` (a program and its words).
 
-    ``tag`` is the submission's; ``folder`` is its folder, which exists. ``files`` are what has to travel with each job
-    where ``asks.transfer`` is ``files``; the words of ``command`` name them by their basenames then. Job ``n`` prints
+    ``tag`` is the submission's; ``folder`` is its folder, which exists. ``files`` are what has to travel with each job,
+    besides the program, where ``asks.transfer`` is ``files``; the words of ``command`` name them by their basenames then. Job ``n`` prints
     into ``out.<n>`` and ``err.<n>`` of the folder. Each job finds its own batch id in ``$BOOKKEEPER_JOB_ID``.
     """
 
@@ -67,10 +70,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The batch system has them: ``batch_id`` of all, and of each job by its number in the order."""
+    """The batch system has them: ``batch_id`` of all, and of each job by its number in the order.
+
+    ``page`` is the address at which people see them run, where the batch system has such (Dask's dashboard).
+    """
 
     batch_id: str
     jobs: tuple[str, ...]
+    page: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +96,6 @@ class Known:
     jobs: int
     open: Mapping[int, tuple[str, JobState]]
     asks: Asks
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One thing that happened to a job: ``kind`` is what the batch system calls it, ``state`` what it is from then on.
-
-    ``at`` is in epoch seconds by the batch system's clock. ``died`` says that what ran of it runs no more (it was
-    evicted, its node vanished, it ended): a process that it had opened is over. ``reason`` is in words; ``detail`` is
-    what else is known (usage, codes), as JSON.
-    """
-
-    number: int
-    kind: str
-    at: float
-    state: JobState | None = None
-    died: bool = False
-    node: str | None = None
-    hold_code: int | None = None
-    hold_subcode: int | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    reason: str | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BatchSystem(Protocol):

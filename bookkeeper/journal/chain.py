@@ -11,6 +11,7 @@ A last line without its line feed is torn: its record never happened.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +37,10 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: float
     verb: str
     body: msgspec.Raw
+
+
+_BEGINNING: Final = re.compile(rb"[0-9a-f]{0,63}|[0-9a-f]{64}( \{?)?")
+"""What a line begins with, cut off anywhere."""
 
 
 class Begin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,10 +107,10 @@ def _link(key: bytes, before: str, content: bytes) -> str:
 def begin_of(data: bytes) -> Begin | None:
     """Return what the first line claims to be of; None where there is no whole line. Raises `NotAuthentic`."""
     end = data.find(b"\n")
-    if end < 0:
+    if end < 0 and _BEGINNING.fullmatch(data[: _CODE + 2]):
         return None
     first = decoded(data[_CODE + 1 : end], Record)
-    begin = decoded(bytes(first.body), Begin) if first is not None and first.verb == BEGIN else None
+    begin = decoded(bytes(first.body), Begin) if end >= 0 and first is not None and first.verb == BEGIN else None
     if not isinstance(begin, Begin):
         raise NotAuthentic(1, "it is no first record of a journal of this version")
     return begin

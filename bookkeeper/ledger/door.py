@@ -201,10 +201,16 @@ def forgive(database: Database, reason: str) -> None:
 
 
 @operation("work", process="process", again=True)
-def bury(database: Database, process: int, reason: str) -> bool:
+def bury(
+    database: Database, process: int, reason: str, *, evidence: Evidence | None = None, counted: bool = True
+) -> bool:
     """Roll back a process whose worker is known to be dead, without waiting for its lease; tell whether it was live.
 
-    Should the worker live after all, it is fenced. A process whose outputs wait for their transfer needs no worker.
+    ``evidence`` is what is known of its death; ``counted=False`` says that nothing failed: a person took it away. Should
+    the worker live after all, it is fenced. A process whose outputs wait for their transfer needs no worker.
     """
-    judge = retries.judge_of(database, process, Evidence(message=reason))
-    return database.run(lambda tx: giveback.bury(tx, process, reason, judge), durable=True)
+    judge: retries.Judge = retries.nobody_failed
+    if counted:
+        known = without_secrets((evidence or Evidence(message=reason)).shortened())
+        judge = retries.judge_of(database, process, known)
+    return database.run(lambda tx: giveback.bury(tx, process, redacted(reason), judge), durable=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
@@ -18,6 +18,9 @@ from bookkeeper.spec.extensions import NotifyTable, PluginsTable
 from bookkeeper.spec.retrying import RetryTable
 from bookkeeper.spec.values import Bytes, Count, Name, Seconds, Table, Word, in_folder
 from bookkeeper.worker import Job, OutputSpec, command
+
+if TYPE_CHECKING:
+    from bookkeeper.cargo import Loaded
 
 LEVELS: Final = ("deep", "quick")
 JUDGES: Final = '"deep", "quick" or { command = ["check", "{path}"] }, or a validator of a plug-in'
@@ -71,9 +74,14 @@ class PartitionBy(Table):
 
 
 class JobTable(Table):
-    """``[job]``: the command of a process, and how it gets its files."""
+    """``[job]``: the command of a process, how it gets its files, and what travels with it (``transfer = "files"``).
+
+    ``files`` are paths, globs and folders; ``archives`` tar files that are unpacked on the node.
+    """
 
     command: Annotated[list[Word], Field(min_length=1)]
+    files: list[Word] = Field(default_factory=list)
+    archives: list[Word] = Field(default_factory=list)
     files_per_process: Count | None = None
     partition_by: PartitionBy | None = None
     stage_inputs: bool = False
@@ -249,6 +257,20 @@ class Spec(Table):
             plugins=self.plugins.places(self.folder),
         )
 
+    def load(self, job: Job, folder: Path, catalog: str | None) -> Loaded:
+        """Make a job of the spec travel (`bookkeeper.cargo.load`); ``folder`` is that of its submission."""
+        from bookkeeper import cargo
+
+        return cargo.load(
+            job,
+            folder,
+            catalog=catalog,
+            base=self.folder,
+            files=self.job.files,
+            archives=self.job.archives,
+            schemes=cargo.SCHEMES if self.job.stage_inputs else (),
+        )
+
     def _absolute(self, place: str) -> str:
         if "://" in place:
             return place
@@ -277,6 +299,22 @@ def cross_checks(
         for what, value in (("key", output.key), ("name", (output.destination, output.name))):
             if value is not None and seen.setdefault((what, value), number) != number:
                 yield (*place, what), "is the same as in another output"
+
+
+def travel_problems(
+    job: JobTable, outputs: list[OutputTable], executor: ExecutorTable
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield (place, problem) of what does not fit together where jobs travel, or do not."""
+    if executor.transfer != "files":
+        if job.archives:
+            yield ("job", "archives"), 'needs transfer = "files" in [executor]: nothing travels otherwise'
+        return
+    for number, output in enumerate(outputs):
+        if "://" not in output.destination and not output.destination.startswith("/"):
+            yield (
+                ("output", number, "destination"),
+                f"{output.destination!r} is a folder of this host, which its nodes do not share: write a URL, or a path that is the same there",
+            )
 
 
 def _name_problems(name: str, *, partitioned: bool) -> Iterator[str]:

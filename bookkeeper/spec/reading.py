@@ -15,10 +15,11 @@ from pydantic_core import ErrorDetails
 
 from bookkeeper.errors import SpecError
 from bookkeeper.plugins import Plugins
+from bookkeeper.spec.datasets import filled, parted
 from bookkeeper.spec.executor import ExecutorTable
 from bookkeeper.spec.extensions import PluginsTable, extension_problems
 from bookkeeper.spec.lines import Place, line_of, lines_of
-from bookkeeper.spec.model import JobTable, OutputTable, Spec, cross_checks
+from bookkeeper.spec.model import JobTable, OutputTable, Spec, cross_checks, travel_problems
 from bookkeeper.spec.retrying import RetryTable
 
 M = TypeVar("M", bound=BaseModel)
@@ -37,8 +38,11 @@ _SYNTAX: Final = re.compile(r"(.*?)\s*\(at (?:line (\d+), column \d+|end of docu
 
 
 def load(path: str | os.PathLike[str]) -> Spec:
-    """Read the spec in a file. Raises `SpecError`, a line of it for each fault: ``file:line: key: what``."""
-    file = Path(path)
+    """Read the spec in a file; ``FILE@DATASET`` is that of one dataset (`bookkeeper.spec.datasets`).
+
+    Raises `SpecError`, a line of it for each fault: ``file:line: key: what``.
+    """
+    file, dataset = parted(Path(path))
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -53,6 +57,7 @@ def load(path: str | os.PathLike[str]) -> Spec:
         raise SpecError(f"{file}{f':{line}' if line else ''}: no valid TOML: {what}") from error
     except RecursionError as error:
         raise SpecError(f"{file}: no valid TOML: nested too deeply") from error
+    content = filled(content, file, dataset)
     folder = file.absolute().parent
     loaded, problems = _extended(content, folder)
     problems = _problems(content) + problems
@@ -101,7 +106,10 @@ def _problems(content: Mapping[str, Any]) -> list[Problem]:
     parsed = [_right(OutputTable, one) for _, one in _outputs(content)]
     whole = [one for one in parsed if one is not None]
     right = parsed and len(whole) == len(parsed)
-    problems += cross_checks(_right(JobTable, content.get("job")), whole if right else None)
+    job, executor = _right(JobTable, content.get("job")), _right(ExecutorTable, content.get("executor", {}))
+    problems += cross_checks(job, whole if right else None)
+    if job and executor and right:
+        problems += travel_problems(job, whole, executor)
     return problems
 
 

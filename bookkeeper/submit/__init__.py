@@ -3,6 +3,7 @@
 Killed at any instruction: its workers go on, and the next `submit` counts them; nothing of what it knew is needed.
 """
 
+from bookkeeper.submit.batch import written
 from bookkeeper.submit.planning import Plan, plan
 from bookkeeper.submit.preparing import audience, prepare, unreachable
 from bookkeeper.submit.progress import Progress, Submitted
@@ -17,4 +18,5 @@ __all__ = [
     "prepare",
     "submit",
     "unreachable",
+    "written",
 ]

@@ -47,7 +47,8 @@ def plan(spec: Spec, database: Database | None, *, jobs: int | None = None) -> P
     one = spec.process()
     warnings = []
     try:
-        command.resolve(one.command[0], one.workdir, os.environ.get("PATH"))
+        if not spec.job.archives:  # its program may be in one
+            command.resolve(one.command[0], one.workdir, os.environ.get("PATH"))
     except UsageError as error:
         warnings.append(f"{error}; {error.remedy}")
     if "{inputs}" not in one.command:

@@ -10,7 +10,7 @@ from typing import Final
 
 from bookkeeper import executors, projects
 from bookkeeper.catalog import Database
-from bookkeeper.errors import BookkeeperError, NotAllowed, Paused
+from bookkeeper.errors import BookkeeperError, CatalogError, NotAllowed, Paused, UsageError
 from bookkeeper.estimates import Asks
 from bookkeeper.executors import Executor, JobStatus
 from bookkeeper.ledger.door import bury, forgive, sweep
@@ -19,10 +19,11 @@ from bookkeeper.plugins import Dispatcher
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
 from bookkeeper.spec import Spec
+from bookkeeper.submit.batch import BatchRun, check
 from bookkeeper.submit.preparing import audience, prepare
 from bookkeeper.submit.progress import OnUpdate, Progress, Submitted
-from bookkeeper.submit.waiting import deliverable, waiting
 from bookkeeper.transfers import Crew
+from bookkeeper.watching.waiting import deliverable, waiting
 from bookkeeper.worker import Job, Outcome, job
 from bookkeeper_schema.states import Step
 
@@ -53,25 +54,41 @@ def submit(
     adopt: bool = False,
     on_update: OnUpdate = lambda progress: None,
     stop: threading.Event | None = None,
+    detach: bool = False,
 ) -> Submitted:
     """Run a spec until its request has nothing left to deliver, it is paused, or ``stop`` is set (or Ctrl-C comes).
 
-    ``jobs`` overrides the spec's; ``adopt`` takes over destinations that another catalog wrote to. Raises `Paused` for
+    ``jobs`` overrides the spec's; ``adopt`` takes over destinations that another catalog wrote to.
+    ``detach``: hand the jobs over to the batch system, and leave them to `bookkeeper watch`. Raises `Paused` for
     a project that is paused at the start, `NotAllowed` for one that ended incomplete and was not recovered,
     `BookkeeperError` where workers cannot start.
     """
+    if executors.is_batch(spec.executor.kind):
+        check(spec, database)
+    elif detach:
+        raise UsageError(
+            "jobs of this host are not left alone: who watches them runs them",
+            remedy="leave out --detach, or name a batch system in [executor]",
+        )
     prepare(spec, database, on_update)
     dispatcher = Dispatcher(database, audience(spec))
     dispatcher.start()
     try:
-        submitted = _submit(spec, database, jobs, adopt, on_update, stop or threading.Event())
+        submitted = _submit(spec, database, jobs, adopt, on_update, stop or threading.Event(), detach=detach)
     finally:
         untold = dispatcher.close()
     return replace(submitted, untold=tuple(untold))
 
 
 def _submit(
-    spec: Spec, database: Database, jobs: int | None, adopt: bool, on_update: OnUpdate, stop: threading.Event
+    spec: Spec,
+    database: Database,
+    jobs: int | None,
+    adopt: bool,
+    on_update: OnUpdate,
+    stop: threading.Event,
+    *,
+    detach: bool,
 ) -> Submitted:
     name = spec.project.name
     status = projects.status(database, name)
@@ -90,6 +107,8 @@ def _submit(
             f"project {status.open_project} is paused: {status.pause_reason}",
             remedy=f"`bookkeeper project resume {status.open_project}` when mended, then submit again",
         )
+    if executors.is_batch(spec.executor.kind):
+        return BatchRun(spec, database, jobs, adopt, on_update, stop).to_the_end(detach=detach)
     kind, many = spec.executor.kind, jobs or spec.executor.jobs
     executor = executors.make(kind, database, status.request, many, plugins=spec.loaded)
     try:
@@ -134,6 +153,10 @@ class _Run:
             interrupted = self._stop.is_set()
         except KeyboardInterrupt:
             interrupted = True
+        except CatalogError:
+            if self._stop.is_set():  # the catalog is away: the jobs are told to stop, and roll back as soon as they can
+                self._executor.cancel()
+            raise
         if interrupted:
             self._call_off()
             status = self._look("stopping")

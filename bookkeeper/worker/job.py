@@ -30,6 +30,15 @@ class OutputSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """An archive that travels with a job: its name there, its size in bytes, its checksum (``sha256:…``)."""
+
+    name: str
+    size: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One process to run: which project, which command, and how.
 
@@ -37,7 +46,9 @@ class Job:
     ``lease`` is in seconds; None takes the project's, as does ``files_per_process``. ``wait``: wait while others hold
     the files that are left. ``grace`` is how many seconds the command has between being told to stop and being killed.
     ``memory_mb`` (of 2^20 bytes) and ``wall_s`` are what the batch system is asked for, None where it is asked for
-    nothing, and ``because`` tells why; ``plugins`` are modules, or paths of such, to load.
+    nothing, and ``because`` tells why; ``plugins`` are modules, or paths of such, to load. ``freight`` are archives that
+    travelled with the job into the folder that its worker is started in: unpacked in this order, they are its working
+    folder (`bookkeeper.worker.freight`), and ``workdir`` is nowhere.
     """
 
     project: str
@@ -60,6 +71,7 @@ class Job:
     wall_s: float | None = None
     because: Mapping[str, str] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
+    freight: tuple[Item, ...] = ()
 
     def as_json(self) -> str:
         """Return the job as one line of JSON."""
@@ -72,6 +84,7 @@ class Job:
             given = json.loads(text)
             outputs = [OutputSpec(**{**one, "validate": _hashable(one["validate"])}) for one in given.pop("outputs")]
             words = {"command": tuple(given["command"]), "plugins": tuple(given.get("plugins", ()))}
+            words["freight"] = tuple(Item(**one) for one in given.get("freight", ()))
             return cls(**{**given, **words, "outputs": tuple(outputs)})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(f"this is no job: {error}", remedy="a job is what `bookkeeper submit` writes") from error

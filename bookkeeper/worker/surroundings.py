@@ -10,6 +10,9 @@ from typing import Final
 from bookkeeper.process import Process
 from bookkeeper.worker.job import OutputSpec
 
+OURS: Final = ("BOOKKEEPER_PROCESS", "BOOKKEEPER_STATE_HOME")
+"""Variables that are the worker's alone."""
+
 REPORT: Final = "report.jsonl"
 """What the command reports to, in its private folder."""
 
@@ -31,7 +34,7 @@ def environment(
     listed, reported = scratch / "inputs.txt", scratch / REPORT
     listed.write_text("".join(f"{place}\n" for place in places), encoding="utf-8")
     reported.touch()
-    variables = {name: value for name, value in os.environ.items() if name != "BOOKKEEPER_PROCESS"}
+    variables = {name: value for name, value in os.environ.items() if name not in OURS}
     variables["BOOKKEEPER_INPUTS"] = str(listed)
     variables["BOOKKEEPER_REPORT"] = str(reported)
     variables["BOOKKEEPER_PROCESS_ID"] = str(process.id)

@@ -29,8 +29,9 @@ from bookkeeper.errors import (
 from bookkeeper.ledger import ledger_of
 from bookkeeper.process import DeliveredFile, Process, new_nonce, start
 from bookkeeper.protocol import Fate, Mark, StartProcess, Status
-from bookkeeper.worker import command, inputs, job, measured, payload, report, surroundings
+from bookkeeper.worker import command, freight, inputs, job, measured, payload, report, surroundings
 from bookkeeper.worker.evidence import CommandFailed, evidence_of, message_of
+from bookkeeper.worker.freight import Landed
 from bookkeeper.worker.job import Job, Outcome, OutputSpec
 from bookkeeper.worker.outputs import in_general, is_there
 from bookkeeper.worker.scratch import scratch_folder
@@ -40,6 +41,9 @@ from bookkeeper_schema.states import Step
 
 if TYPE_CHECKING:
     from bookkeeper.validation import Validation
+
+BATCH_ID: Final = "BOOKKEEPER_JOB_ID"
+"""The variable in which a job of a batch system finds what that calls it."""
 
 UNCOUNTED: Final = (SIGNALS[0], SIGNALS[2])
 """Signals that a person sends: SIGINT and SIGHUP interrupt, they are no failure. SIGTERM, a batch system's, is one."""
@@ -80,7 +84,7 @@ def _introduction(job_: Job) -> StartProcess:
         nonce=new_nonce(),
         node=_node(job_),
         executor=job_.executor,
-        job_id=job_.job_id or str(os.getpid()),
+        job_id=job_.job_id or os.environ.get(BATCH_ID) or str(os.getpid()),
         lease=job_.lease,
         files_per_process=job_.files_per_process,
         partition=job_.partition,
@@ -150,18 +154,19 @@ class _Worker:
     def _steps(self) -> Outcome:
         self._tell_size()
         self.steps.begin(Step.STAGE_EXECUTABLE)
-        program = command.resolve(self._job.command[0], self._job.workdir, os.environ.get("PATH"))
-        self.steps.begin(Step.STAGE_INPUTS)
-        files = inputs.take(self._process, self._watch, wait=self._job.wait)
-        if not files:
-            return self._nothing()
         with scratch_folder() as scratch:
+            landed = freight.stage(self._job, scratch, self._watch.check)
+            self._job = landed.job
+            self.steps.begin(Step.STAGE_INPUTS)
+            files = inputs.take(self._process, self._watch, wait=self._job.wait)
+            if not files:
+                return self._nothing()
             copies = scratch / "inputs" if self._job.stage_inputs else None
             partitioned = self._process.started.partitioned
             places = self._watch.run(lambda: inputs.within_reach(files, copies, self._watch.check, whole=partitioned))
             given = [file for file in files if file.id in places]
             outputs = surroundings.output_paths(scratch, self._process, self._job.outputs)
-            self._analyse(program, scratch, [places[file.id] for file in given], outputs)
+            self._analyse(landed, scratch, [places[file.id] for file in given], outputs)
             self._judge(scratch, given, places)
             made = self._prove(outputs)
             self.steps.begin(Step.OUTPUT_STORAGE)
@@ -188,9 +193,10 @@ class _Worker:
         self._process.roll_back(reason, counted=False)
         return self.outcome(fate, reason)
 
-    def _analyse(self, program: str, scratch: Path, places: list[str], outputs: list[Path]) -> None:
+    def _analyse(self, landed: Landed, scratch: Path, places: list[str], outputs: list[Path]) -> None:
         """Run the command. All its inputs are opened, durably, right before."""
         environment = surroundings.environment(scratch, self._process, places, outputs, self._job.memory_mb)
+        environment |= landed.environment
         values = surroundings.values(self._process, self._job.outputs, outputs)
         words = command.expand(self._job.command, places, values)
         out, err = (logs.CappedLog(path, self._job.log_cap) for path in self._logs)
@@ -198,7 +204,7 @@ class _Worker:
         try:
             self._process.opened_all()
             self._ended = payload.run(
-                [program, *words[1:]],
+                [landed.program, *words[1:]],
                 workdir=self._job.workdir,
                 environment=environment,
                 scratch=scratch,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from bookkeeper.errors import CatalogError
+from bookkeeper_cli import render
 
 if TYPE_CHECKING:
     from bookkeeper.catalog import Database
@@ -39,6 +40,12 @@ def reading() -> Iterator[Database]:
 
 
 def _opened(door: Callable[[str], Database]) -> Database:
+    from bookkeeper.catalog import is_remote
+
+    if is_remote(url()) and render.on_terminal(errors=True):
+        from bookkeeper.client import catalog
+
+        catalog.on_greeting = lambda why: render.note(f"waiting for {url()} ({why})")
     try:
         return door(url())
     except OSError as error:  # a name that no file system takes

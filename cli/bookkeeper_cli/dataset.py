@@ -7,9 +7,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from bookkeeper.errors import UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.render import Column
+from bookkeeper_cli.samples import define_samples
 from bookkeeper_cli.words import Json
 
 app = noun("Name sets of files, and freeze what a name means.")
@@ -33,7 +35,9 @@ _SNAPSHOTS: Final = (
 
 @verb(app, "define", example="bookkeeper dataset define zmumu --where \"name like 'zmumu-%' and entries > 0\"")
 def define(
-    name: Name,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Its name; with --from-json all samples where not given.")
+    ] = None,
     names: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Files whose names match; may be repeated.")
     ] = None,
@@ -41,13 +45,30 @@ def define(
     from_list: Annotated[
         str | None, typer.Option("--from-list", metavar="F", help="A file with one name per line; - is stdin.")
     ] = None,
+    from_json: Annotated[
+        str | None, typer.Option("--from-json", metavar="F", help="A sample list: a dataset for each sample.")
+    ] = None,
+    declare: Annotated[bool, typer.Option("--declare", help="Of a sample list: declare its files first.")] = False,
+    by_sample: Annotated[
+        bool, typer.Option("--by-sample", help="Of a sample list: call its files SAMPLE/BASENAME.")
+    ] = False,
     update: Annotated[bool, typer.Option("--update", help="Replace another definition; snapshots stay.")] = False,
     json: Json = False,
 ) -> None:
-    """Define a dataset by globs, by a query, or by a list: one of them.
+    """Define a dataset by globs, by a query, or by a list: one of them; or those of a sample list.
 
-    The first two take in files that are declared later; a project works on a snapshot, which never changes.
+    The first two take in files that are declared later; a project works on a snapshot, which never changes. A sample
+    list is {"sample": ["file", …], …} in JSON, as HiggsDNA has it.
     """
+    if from_json is not None:
+        if names or where is not None or from_list is not None:
+            raise UsageError("a sample list is a definition by itself", remedy="give --from-json alone")
+        define_samples(from_json, name, declared=declare, by_sample=by_sample, update=update, as_json=json)
+        return
+    if declare or by_sample:
+        raise UsageError("--declare and --by-sample are for a sample list", remedy="give --from-json, too")
+    if name is None:
+        raise UsageError("the dataset has no name", remedy="bookkeeper dataset define NAME …")
     from bookkeeper import datasets
 
     listed: list[str] | None = None

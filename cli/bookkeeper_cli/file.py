@@ -80,11 +80,11 @@ def declare(
     from bookkeeper import files
 
     with catalogs.writing() as database, render.progress("declaring", "files") as move:
-        scanned = partial(_scanned, metadata=extra, tree=tree, checksum=checksum, workers=workers, move=move)
+        look = partial(scanned, metadata=extra, tree=tree, checksum=checksum, workers=workers, move=move)
         if paths:
-            records = scanned(paths, name=name)
+            records = look(paths, name=name)
         else:
-            records = _with(_listed(str(from_list), format, name, scanned), extra)
+            records = _with(_listed(str(from_list), format, name, look), extra)
         declared = files.declare(database, records, update=update, on_progress=lambda done: move(done, None))
     if json:
         render.json_object(asdict(declared))
@@ -94,7 +94,7 @@ def declare(
             render.next_step("bookkeeper dataset define NAME --names GLOB")
 
 
-def _scanned(
+def scanned(
     paths: Iterable[str],
     *,
     metadata: dict[str, Any],

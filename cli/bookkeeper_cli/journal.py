@@ -104,6 +104,13 @@ def ingest(
     return next((one.exit_code for one in verdicts if one.exit_code), 0)
 
 
+_NEXT: Final = {
+    "incomplete": "ingest it again when its job has ended; if the job was killed, its files are free when the lease has passed",
+    "not authentic": "bring it again as its job wrote it, to the catalog that made its ticket",
+    "waiting": "ingest it again when the storage answers",
+}
+
+
 def _tell(one: Any) -> None:
     reason = f": {one.reason}" if one.reason else ""
     files = f", {render.count(one.files, 'file')}" if one.verdict in _COUNTS[:2] else ""
@@ -115,5 +122,7 @@ def _tell(one: Any) -> None:
         render.say(f"  deleted {url}")
     for url in one.kept:
         render.say(f"  kept {url}")
+    if one.verdict in _NEXT:
+        render.note(f"  → {_NEXT[one.verdict]}")
     if one.note:
         render.note(f"{one.journal}: {one.note}; `bookkeeper check --repair` publishes")

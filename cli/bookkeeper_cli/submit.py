@@ -8,12 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bookkeeper.errors import CatalogMissing, UsageError
+from bookkeeper.errors import CatalogMissing, Incomplete, UsageError
+from bookkeeper.operations import Remote
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.views import look, overview
@@ -36,6 +38,9 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run; change nothing.")] = False,
     jobs: Annotated[str | None, typer.Option(metavar="N", help="Jobs at a time; else as the spec says.")] = None,
     adopt: Annotated[bool, typer.Option("--adopt", help="Write where another catalog wrote.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Hand the jobs to the batch system and end; `watch` looks after them.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Start or resume the project that a spec names, and run its jobs until no file is left.
@@ -45,7 +50,7 @@ def submit(
     number = whole("--jobs", jobs)
     if dry_run:
         return _show_plan(spec, number, json)
-    return submit_spec(spec, number, as_json=json, adopt=adopt)
+    return submit_spec(spec, number, as_json=json, adopt=adopt, detach=detach)
 
 
 def _show_plan(path: str, jobs: int | None, as_json: bool) -> int:
@@ -59,11 +64,32 @@ def _show_plan(path: str, jobs: int | None, as_json: bool) -> int:
         except CatalogMissing:
             database = None
         planned = plan(spec, database, jobs=jobs)
+    made = _submission(spec, planned)
     if as_json:
-        render.json_object(planned.as_dict())
+        render.json_object({**planned.as_dict(), "written": [str(one) for one in made]})
     else:
         _tell(planned)
+        for one in made:
+            render.say(f"written    {one}")
+        render.say("Nothing was submitted." if made else "Nothing was changed.")
     return 0
+
+
+def _submission(spec: Spec, planned: Plan) -> list[Path]:
+    """Write what a batch system would be given into a folder beside the spec; of other executors nothing."""
+    from bookkeeper.executors import is_batch
+
+    if not is_batch(spec.executor.kind) or planned.action in ("finished", "refused"):
+        return []
+    from bookkeeper.catalog import open_existing
+    from bookkeeper.submit import written
+
+    try:
+        with contextlib.closing(open_existing(catalogs.url())) as database:
+            address = database.url
+    except CatalogMissing:
+        address = catalogs.url()
+    return written(spec, address, spec.folder.absolute() / f"{spec.project.name}-dry-run")
 
 
 _ACTIONS: Final = {
@@ -85,11 +111,12 @@ def _tell(planned: Plan) -> None:
             render.say(f"output     {url}")
     for warning in planned.warnings:
         render.say(f"warning    {warning}")
-    render.say("Nothing was changed.")
 
 
-def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | None = None, adopt: bool = False) -> int:
-    """Run a spec to its end; return the exit code: complete, incomplete, paused, or interrupted.
+def submit_spec(
+    path: str, jobs: int | None, *, as_json: bool, request: str | None = None, adopt: bool = False, detach: bool = False
+) -> int:
+    """Run a spec to its end, or only hand its jobs over (``detach``); return the exit code: complete, incomplete, paused, or interrupted.
 
     ``request`` is the one that the spec's project must belong to, where that is known.
     """
@@ -103,18 +130,24 @@ def submit_spec(path: str, jobs: int | None, *, as_json: bool, request: str | No
     with catalogs.writing() as database:
         _check_request(database, spec.project.name, request, path)
         with stopped_by_signals() as (stop, caught), _shown(database, quietly=as_json) as on_update:
+            if isinstance(database, Remote):
+                database.give_up_when(stop.is_set)
             prepare(spec, database, on_update)
             remember(database, spec, path, jobs)
-            submitted = run(spec, database, jobs=jobs, adopt=adopt, on_update=on_update, stop=stop)
+            submitted = run(spec, database, jobs=jobs, adopt=adopt, on_update=on_update, stop=stop, detach=detach)
         view = look(database, submitted.project)
     if as_json:
         render.json_object({**view, "interrupted": submitted.interrupted, "untold": submitted.untold})
     else:
         render.status_lines(view | {"last": submitted.reasons})
-        if submitted.interrupted:
+        if detach and not submitted.status.complete:
+            render.next_step(f"bookkeeper watch {submitted.project}   (looks after the jobs)")
+        elif submitted.interrupted:
             render.note(f"stopped in good order; `bookkeeper submit {shlex.quote(path)}` goes on where it was")
     if submitted.untold:
         render.note(f"{', '.join(submitted.untold)}: not told everything; `bookkeeper plugin run {path}` tries again")
+    if detach and submitted.exit_code == Incomplete.exit_code:
+        return 0
     return 128 + caught[0] if caught and not view["complete"] else submitted.exit_code
 
 

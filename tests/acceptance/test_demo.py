@@ -17,7 +17,7 @@ from bookkeeper.demo import data as demo_data
 from bookkeeper.errors import NotFound
 from bookkeeper.spec import load
 from bookkeeper.submit import submit
-from rootfiles import root_files
+from rootfiles import real_entries, root_files
 
 pytestmark = pytest.mark.acceptance
 
@@ -249,9 +249,6 @@ def test_one_file_is_enough_and_the_folder_is_removed(zmumu_folder: Path, tmp_pa
     assert (result.files, result.published_events, result.folder) == (2, 500, None)
     assert not place.exists()
 
-
-if root_files():
-
     @pytest.mark.slow
     def test_real_files_end_exactly_once(tmp_path: Path) -> None:
         result = run(tmp_path, data=root_files()[0].parent, keep=True, show=Notes())
@@ -260,8 +257,6 @@ if root_files():
         assert result.published_events == sum(demo_entries(path) for path in root_files())
 
     def demo_entries(path: Path) -> int:
-        from rootfiles import real_entries
-
         return sum(real_entries(path).values())
 
 

@@ -6,9 +6,11 @@ import contextlib
 import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,24 @@ destination = "out"
 kind = "local"
 jobs = 3
 """
+
+
+def test_submit_ends_when_it_is_told_to_also_while_the_server_is_away(
+    server: ServerProcess, tmp_path: Path, zmumu_folder: Path
+) -> None:
+    (tmp_path / "data").symlink_to(zmumu_folder)
+    (tmp_path / "payload.py").write_text("import pathlib, time; pathlib.Path('began').touch(); time.sleep(60)")
+    (tmp_path / "copies.toml").write_text(SPEC.format(python=sys.executable))
+    running = started(["submit", "copies.toml"])
+    until(Path("began").exists, "a job at work")
+    server.kill()
+    began = time.monotonic()
+    os.kill(running.pid, signal.SIGTERM)
+    out, err = running.communicate(timeout=30)
+    assert time.monotonic() - began < 15
+    assert (running.returncode, b"cannot be reached" in err) == (6, True), (out, err)
+    server.restart()
+    until(lambda: ok("status", "copies", "--json").json["held"] == 0, "its jobs rolled back")
 
 
 def test_submit_goes_on_while_the_server_is_killed_and_comes_back(

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from measure import Row, medians, seconds, show
-from rootfiles import make_large, make_small, root_files
+from rootfiles import make_large, root_files
 
 MEGABYTES = 80
 ONE_THREAD = {"zlib": 1.1, "zstd": 1.3, "lz4": 2.0}
@@ -20,7 +20,7 @@ TWO_THREADS = 2.0
 def rows() -> Iterator[Row]:
     """Yield the rows of the scan and of the deep check, by compression."""
     with tempfile.TemporaryDirectory() as folder:
-        yield _scan(Path(folder))
+        yield _scan()
         for codec, bound in ONE_THREAD.items():
             path = Path(folder) / f"{codec}.root"
             make_large(path, codec, MEGABYTES)
@@ -28,15 +28,11 @@ def rows() -> Iterator[Row]:
             path.unlink()
 
 
-def _scan(folder: Path) -> Row:
+def _scan() -> Row:
     """Scan without checksums: entries of every tree, against opening each file and asking each tree."""
     from bookkeeper.scanning import scan
 
     files = root_files()
-    if not files:
-        files = [folder / f"small-{number}.root" for number in range(20)]
-        for path in files:
-            make_small(path, "zlib")
 
     def ours() -> object:
         return sum(sum(record.trees.values()) for record in scan(files, checksum=False))

@@ -133,7 +133,8 @@ def _start(folder: Path) -> Row:
                 ),
                 connection.execute("INSERT INTO snapshot_files SELECT -1, id, version FROM files ORDER BY id"),
                 connection.execute(
-                    "INSERT INTO requests SELECT -1, 'x', -1, files, 0, 1, 1, NULL, NULL, 1, NULL, 0 FROM requests LIMIT 1"
+                    "INSERT INTO requests (id, name, snapshot_id, files, max_attempts, files_per_process, lease)"
+                    " VALUES (-1, 'x', -1, 0, 1, 1, 1)"
                 ),
                 connection.execute(
                     "INSERT INTO projects (id, name, request_id, application_family, application_name, application_version,"

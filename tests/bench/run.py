@@ -25,11 +25,13 @@ def main() -> int:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
 
     rows: list[Row] = []
-    for name in options.only or names:
-        print(f"{name} …", file=sys.stderr, flush=True)
-        rows.extend(importlib.import_module(f"bench_{name}").rows())
-        write(rows, options.json)
-    show(rows)
+    try:
+        for name in options.only or names:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            rows.extend(importlib.import_module(f"bench_{name}").rows())
+            write(rows, options.json)
+    finally:
+        show(rows)
     return int(options.strict and not all(row.ok for row in rows))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ledgers import BACKENDS, World, sound
+from services import postgres
 from services.journals import NOT_OFFLINE
 
 Make = Callable[..., World]
@@ -38,6 +39,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     for world in made:
         sound(world)
         world.close()
+    if "postgresql" in request.param:
+        postgres.shared().drop()
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def fresh(scene: Scene) -> None:
+    postgres.shared().drop(scene.url)
     scene.play_on(postgres.shared().new(scene.url.rpartition("/")[2]))
     scene.world.value("SELECT 1")
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bookkeeper import Catalog, access, create_catalog
+from bookkeeper import Catalog, access
 from bookkeeper.access.http import FailureLimit, Gate, challenge
 from bookkeeper.errors import Forbidden, Unauthenticated, UsageError
+from ledgers import new_catalog
 
 GARBAGE = "Bearer a.b.c"
 
@@ -22,7 +23,7 @@ class Clock:
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    return create_catalog(f"sqlite:///{tmp_path}/c.db")
+    return new_catalog(tmp_path / "c.db")
 
 
 @pytest.fixture

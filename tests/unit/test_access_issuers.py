@@ -12,12 +12,12 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from bookkeeper import create_catalog
 from bookkeeper.access import Guard, Identity
 from bookkeeper.access.issuers import Issuers
 from bookkeeper.errors import Forbidden, Unauthenticated, UsageError
 from forging import by_hmac, unsigned, with_claims, with_header
 from issuing import Issuer, an_issuer
+from ledgers import new_catalog
 
 AUDIENCE = "https://bookkeeper.example.org"
 
@@ -60,7 +60,7 @@ grant = [
 def guard(tmp_path: Path, issuer: Issuer, clock: Clock, **settings: str) -> Guard:
     path = tmp_path / "issuers.toml"
     path.write_text(configuration(issuer, **settings))
-    database = create_catalog(f"sqlite:///{tmp_path}/c.db").database
+    database = new_catalog(tmp_path / "c.db").database
     return Guard(database, issuers=Issuers.read(path, clock=clock), clock=clock, remember=0.001)
 
 

@@ -17,6 +17,7 @@ from bookkeeper.backup import backup
 from bookkeeper.errors import CatalogError, Forbidden, NotFound, Unauthenticated, UsageError
 from bookkeeper.ledger.restore import put_to_use
 from forging import by_hmac, contents, part, unsigned, with_claims, with_header
+from ledgers import new_catalog
 from services import postgres
 
 
@@ -30,7 +31,7 @@ class Clock:
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    catalog = create_catalog(f"sqlite:///{tmp_path}/c.db")
+    catalog = new_catalog(tmp_path / "c.db")
     catalog.declare_files([{"name": f"f{n}", "size": n, "locations": [f"/data/f{n}"]} for n in range(2)])
     catalog.define_dataset("all", where="name like 'f%'")
     for name in ("zmumu", "ttbar"):

@@ -114,3 +114,23 @@ def test_no_ticket_where_no_file_is_left(here: Path) -> None:
     ok("ticket", "p", "--out", "tickets")
     assert run("ticket", "p", "--out", "tickets").code == 12
     assert [path.name for path in (here / "tickets").iterdir()] == ["p-1.ticket"]
+
+
+@pytest.mark.parametrize(
+    ("content", "verdict", "code", "said"),
+    [
+        (b"garbage", "not authentic", 8, "bring it again as its job wrote it"),
+        (b"{}\n", "not authentic", 8, "bring it again as its job wrote it"),
+        (b"", "incomplete", 10, "ingest it again when its job has ended"),
+        (b"0123456789abcdef", "incomplete", 10, "ingest it again when its job has ended"),
+        (b"0" * 64 + b' {"n', "incomplete", 10, "ingest it again when its job has ended"),
+        (b"0" * 65, "not authentic", 8, "bring it again as its job wrote it"),
+    ],
+)
+def test_what_is_no_journal_is_told_from_one_that_was_cut_off(
+    here: Path, content: bytes, verdict: str, code: int, said: str
+) -> None:
+    (here / "odd.journal").write_bytes(content)
+    ran = run("ingest", "odd.journal")
+    assert (ran.code, ran.lines[0].split(": ")[1]) == (code, verdict)
+    assert said in ran.err

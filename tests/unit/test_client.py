@@ -112,6 +112,27 @@ def test_it_comes_again_when_it_was_told_to(to: Open) -> None:
     assert time.monotonic() - began >= 1.0
 
 
+def test_whoever_is_told_to_stop_does_not_go_on_waiting(to: Open) -> None:
+    began = time.monotonic()
+    with Script(answer("503 Busy", b"", "retry-after: 20")) as script:
+        transport = to(script)
+        transport.told_to_stop = lambda: len(script.heard) > 0
+        with pytest.raises(CatalogBusy):
+            transport.post("/x", b"{}")
+    assert time.monotonic() - began < 10
+
+
+def test_that_a_server_is_waited_for_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bookkeeper.client import catalog
+
+    told: list[str] = []
+    monkeypatch.setattr(catalog, "on_greeting", told.append)
+    with pytest.raises(ServerUnreachable):
+        catalog.RemoteCatalog("http://127.0.0.1:1", transport=Transport("http://127.0.0.1:1", patience=2.5))
+    assert len(told) == 1
+    assert "refused" in told[0]
+
+
 def test_what_is_repeatable_is_sent_again_when_the_answer_is_lost(to: Open) -> None:
     with Script(BREAK, answer("502 Bad Gateway", b""), answer("200 OK", b"1")) as script:
         assert to(script).post("/x", b"{}").body == b"1"

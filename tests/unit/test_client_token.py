@@ -48,5 +48,7 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match="is not there") as error:
         token_of({"BOOKKEEPER_TOKEN_FILE": str(tmp_path / "none")})
+    assert "bookkeeper token create" in error.value.remedy
+    assert "unset BOOKKEEPER_TOKEN_FILE" in error.value.remedy

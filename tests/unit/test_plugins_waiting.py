@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bookkeeper import projects
-from bookkeeper.submit.waiting import deliverable, waiting
+from bookkeeper.watching.waiting import deliverable, waiting
 from bookkeeper_cli.render.screen import summary
 from listening import Log
 

@@ -59,6 +59,11 @@ CHECKS = {
     "outputs_published": "UPDATE outputs SET published_at = NULL WHERE state = 'published'",
     "journals_run": "UPDATE journals SET run = '' WHERE run = 'a'",
     "journals_records": "UPDATE journals SET records = -1",
+    "submissions_jobs": "UPDATE submissions SET jobs = 0",
+    "submissions_settled": "UPDATE submissions SET settled_at = NULL",
+    "jobs_state": "UPDATE jobs SET state = 'dreaming' WHERE number = 0",
+    "jobs_counts": "UPDATE jobs SET starts = -1",
+    "jobs_ended": "UPDATE jobs SET state = 'removed' WHERE number = 0",
     "tokens_scope": "UPDATE tokens SET scope = 'root'",
     "tokens_name": "UPDATE tokens SET name = ''",
     "tokens_projects": "UPDATE tokens SET projects = ''",
@@ -76,6 +81,7 @@ UNIQUES = {
     "projects_one_root": "UPDATE projects SET recovers = NULL WHERE id = 2",
     "processes_token": "UPDATE processes SET token = 'x'",
     "journals_decided": "UPDATE journals SET decided = true",
+    "submissions_tag": "UPDATE submissions SET tag = 'x'",
     "outputs_temporary": "UPDATE outputs SET temp_url = 'x'",
     "outputs_final": f"UPDATE outputs SET final_url = {SAME_FINAL} WHERE state = 'published'",
 }
@@ -97,6 +103,13 @@ def catalog(tmp_path: Path) -> Catalog:
         tx.run("INSERT INTO cursors (name, event_id) VALUES ('mail', 1)")
         tx.run("INSERT INTO journals (run, process_id, records, decided, taken_at) VALUES ('a', 1, 3, false, 1.0)")
         tx.run("INSERT INTO journals (run, process_id, records, decided, taken_at) VALUES ('b', 1, 3, true, 1.0)")
+        for tag in ("a", "b"):
+            tx.run(
+                "INSERT INTO submissions (request_id, project_id, executor, tag, jobs, host, folder, asks, batch_id, intended_at,"
+                " settled_at) VALUES (1, 1, 'slurm', ?, 1, 'here', '/batch', '{}', '7', 1.0, 2.0)",
+                (tag,),
+            )
+        tx.run("INSERT INTO jobs (submission_id, number, process_id, changed_at) VALUES (1, 0, 1, 1.0)")
     return catalog
 
 

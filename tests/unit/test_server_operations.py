@@ -26,13 +26,14 @@ from bookkeeper.errors import (
     UsageError,
 )
 from bookkeeper.ledger.requests import Rules
+from ledgers import new_catalog
 from services.cutting import Cutting, cutting
 from services.reach import served
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    with contextlib.closing(create(f"sqlite:///{tmp_path}/c.db")) as made:
+    with contextlib.closing(new_catalog(tmp_path / "c.db").database) as made:
         files.declare(made, ({"name": f"f{n}", "size": n, "locations": [f"/in/{n}"]} for n in range(6)))
         datasets.define(made, "all", names="*")
         projects.start(made, "p", "all", ("a", "b", "1"), Rules())

@@ -11,7 +11,7 @@ import pytest
 
 from bookkeeper import datasets, files, nodes, projects, publishing, stepwise
 from bookkeeper.api import Catalog, Project
-from bookkeeper.catalog import Database, create, open_existing
+from bookkeeper.catalog import Database, open_existing
 from bookkeeper.check import check
 from bookkeeper.errors import BookkeeperError, Forbidden, Unauthenticated
 from bookkeeper.ledger.door import bury, sweep
@@ -19,6 +19,7 @@ from bookkeeper.ledger.requests import Rules
 from bookkeeper.operations import REGISTRY
 from bookkeeper.server.operations import SCOPES
 from bookkeeper.worker import Job, OutputSpec, work
+from ledgers import new_catalog
 from services.reach import served
 
 
@@ -46,7 +47,7 @@ class Doorman:
 
 @pytest.fixture
 def there(tmp_path: Path) -> Iterator[Database]:
-    with contextlib.closing(create(f"sqlite:///{tmp_path}/c.db")) as made:
+    with contextlib.closing(new_catalog(tmp_path / "c.db").database) as made:
         (tmp_path / "f.txt").write_text("hello")
         files.declare(made, [{"name": "f", "size": 5, "locations": [f"{tmp_path}/f.txt"]}])
         datasets.define(made, "all", names="*")

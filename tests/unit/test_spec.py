@@ -215,3 +215,62 @@ def test_lines_of_keys_are_found() -> None:
     assert lines[("e", 0, "f")] == 7 and lines[("e", 1, "f")] == 9
     assert line_of(("a", "x", "inside", 3), lines) == 2
     assert line_of(("nowhere",), lines) is None
+
+
+def test_what_travels_is_said_by_the_job_and_made_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tarfile
+
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    for name in ("mass.py", "conf.json"):
+        (tmp_path / name).write_text(name)
+    with tarfile.open(tmp_path / "env.tar.gz", "w:gz") as members:
+        members.add(tmp_path / "conf.json", "conf.json")
+    text = """
+[project]
+name = "p"
+dataset = "d"
+[job]
+command = ["python3", "mass.py", "{inputs}"]
+files = ["*.json"]
+archives = ["env.tar.gz"]
+stage_inputs = true
+[output]
+name = "m-{process}.root"
+destination = "s3://bucket/out"
+[executor]
+transfer = "files"
+"""
+    spec = read(tmp_path, text)
+    (tmp_path / "batch").mkdir()
+    loaded = spec.load(spec.process(), tmp_path / "batch", "https://host:8443")
+    assert [path.name for path in loaded.files] == ["job.json", "cargo.tar.gz", "env.tar.gz"]
+    assert loaded.command == (str(tmp_path / "batch/bookkeeper-worker"), "https://host:8443", "job.json")
+    with tarfile.open(tmp_path / "batch/cargo.tar.gz") as members:
+        assert sorted(members.getnames()) == ["conf.json", "mass.py"]
+    assert faults(tmp_path, text.replace("s3://bucket/out", "out/"))[0].startswith(
+        "12: output.destination: 'out/' is a folder of this host, which its nodes do not share"
+    )
+    (said,) = faults(tmp_path, text.replace('"files"', '"shared"'))
+    assert 'archives: needs transfer = "files" in [executor]' in said
+
+
+def test_one_spec_for_many_datasets(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace('"zmumu-mass"', '"mass-{dataset}"')
+        .replace('"zmumu"', '"{dataset}"')
+        .replace("out/", "out/{dataset}/")
+    )
+    (tmp_path / "spec.toml").write_text(text.replace('"--output"', '"{dataset}", "{{dataset}}"'))
+    spec = load(tmp_path / "spec.toml@ggH_M125")
+    assert (spec.project.name, spec.dataset, spec.folder) == ("mass-ggH_M125", "ggH_M125", tmp_path)
+    assert spec.process().outputs[0].destination == str(tmp_path / "out/ggH_M125/")
+    assert spec.process().command[2:4] == ("ggH_M125", "{{dataset}}")
+    (said,) = faults(tmp_path, text)
+    assert said == " it says {dataset}, and no dataset is named"
+    with pytest.raises(SpecError, match="no name"):
+        load(tmp_path / "spec.toml@a b")
+    (tmp_path / "spec.toml").write_text(GOOD)
+    with pytest.raises(SpecError, match="the same for every dataset"):
+        load(tmp_path / "spec.toml@ggH_M125")
+    (tmp_path / "spec.toml@odd").write_text(GOOD)
+    assert load(tmp_path / "spec.toml@odd").dataset == "zmumu"

@@ -34,6 +34,7 @@ class Submission(SQLModel, table=True):
     executor: str
     tag: str
     jobs: int
+    host: str
     folder: str
     asks: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     batch_id: str | None = None
@@ -57,6 +58,12 @@ class BatchJob(SQLModel, table=True):
             "submission_id",
             sqlite_where=text("ended_at IS NULL"),
             postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index(
+            "jobs_unjudged",
+            "submission_id",
+            sqlite_where=text("ended_at IS NOT NULL AND verdict IS NULL"),
+            postgresql_where=text("ended_at IS NOT NULL AND verdict IS NULL"),
         ),
         {"sqlite_with_rowid": False},
     )

@@ -138,6 +138,7 @@ class Process(SQLModel, table=True):
         ),
         Index("processes_request", "request_id", "state", "project_id"),
         Index("processes_node", "request_id", "node", "ended_at"),
+        Index("processes_job", "job_id"),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInt, primary_key=True))

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("executor", sa.String(), nullable=False),
         sa.Column("tag", sa.String(), nullable=False),
         sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
         sa.Column("folder", sa.String(), nullable=False),
         sa.Column("asks", sa.JSON(), nullable=False),
         sa.Column("batch_id", sa.String(), nullable=True),
@@ -72,3 +73,11 @@ def upgrade() -> None:
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
     )
+    op.create_index(
+        "jobs_unjudged",
+        "jobs",
+        ["submission_id"],
+        sqlite_where=sa.text("ended_at IS NOT NULL AND verdict IS NULL"),
+        postgresql_where=sa.text("ended_at IS NOT NULL AND verdict IS NULL"),
+    )
+    op.create_index("processes_job", "processes", ["job_id"])

@@ -1,0 +1,222 @@
+"""Dask: real schedulers and workers, killed and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bookkeeper.errors import ExecutorUnavailable
+from bookkeeper.executors import dask as executor
+from bookkeeper.executors.batch import BatchSystem
+from bookkeeper.executors.dask import task
+from bookkeeper.failures import Evidence, classify_failure
+from bookkeeper_schema.states import JobState
+from following import Followed, order
+
+SLEEP = ("sleep", "600")
+
+
+class Pool:
+    """A scheduler and its workers, each a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self._folder, self._scheduler, self.workers = folder, None, []
+
+    def start(self, workers: int) -> None:
+        self._scheduler = self._run("scheduler", f"--port={self.port}", "--host=127.0.0.1", "--dashboard-address=:0")
+        for _ in range(workers):
+            self.add()
+
+    def add(self) -> None:
+        words = (self.address, "--nthreads=1", "--no-dashboard", "--no-nanny", "--host=127.0.0.1")
+        self.workers.append(self._run("worker", *words, f"--local-directory={self._folder}"))
+
+    def kill_scheduler(self) -> None:
+        self._scheduler.kill()
+        self._scheduler.wait()
+
+    def stop(self) -> None:
+        for one in [*self.workers, self._scheduler]:
+            one.kill()
+            one.wait()
+
+    def _run(self, *words: str) -> subprocess.Popen[bytes]:
+        with (self._folder / "dask.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:]], stdout=log, stderr=log
+            )
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    made = Pool(tmp_path_factory.mktemp("pool"))
+    made.start(2)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def system(pool: Pool, tmp_path: Path) -> Iterator[BatchSystem]:
+    with contextlib.closing(executor.make(tmp_path, {"scheduler": pool.address})) as made:
+        yield made
+
+
+def test_jobs_run_and_are_found_again(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
+    """Each is a program of its own, once; whoever asks finds them, and they go on when the one who submitted is gone."""
+    words = 'echo $BOOKKEEPER_JOB_ID "$WORDS"; echo oops >&2; exit $1'
+    given = order(tmp_path, "tag-1", "bash", "-c", words, "bash", "3", count=3, environment={"WORDS": "it's $HOME"})
+    assert system.find(given) is None
+    accepted = system.submit(given)
+    assert accepted.page is not None and accepted.page.startswith("http://127.0.0.1:")
+    system.close()
+    with contextlib.closing(executor.make(tmp_path, {"scheduler": pool.address})) as other:
+        assert other.find(given) == accepted
+        followed = Followed.of(other, given, accepted).until_over()
+        assert [followed.last(number).exit_code for number in range(3)] == [3, 3, 3]
+        assert followed.kinds(1)[-2:] == ["RUNNING", "FAILED"] and followed.last(1).died
+        assert (given.folder / "out.2").read_text() == f"{accepted.jobs[2]} it's $HOME\n"
+        assert (given.folder / "err.2").read_text() == "oops\n"
+        assert other.find(given) == accepted
+        assert other.reconcile([followed.known]) == {}
+        other.forget(followed.known)
+        assert other.find(given) is None
+
+
+def test_a_submission_that_was_cut_off_never_runs(
+    system: BatchSystem, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before its last word, its tasks are void, and it can be submitted again."""
+    given = order(tmp_path, "cut-off", "bash", "-c", "echo ran")
+    with contextlib.closing(executor.make(tmp_path, {"scheduler": pool.address})) as dies:
+        monkeypatch.setattr(dies, "_start", cut_off(dies._start))
+        with pytest.raises(KeyboardInterrupt):
+            dies.submit(given)
+    assert system.find(given) is None
+    followed = Followed.of(system, given).until_over()
+    assert followed.last().exit_code == 0
+    assert (given.folder / "out.0").read_text() == "ran\n"
+
+
+def cut_off(start):
+    """Let it be done, and nothing after it."""
+
+    def started(*words):
+        start(*words)
+        raise KeyboardInterrupt
+
+    return started
+
+
+def test_a_worker_that_is_killed(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
+    """Its job is over, and told to stop; Dask does not start it again, and the others are not touched."""
+    told = "trap 'echo told; exit 5' TERM; echo $$; sleep 600 & wait"
+    followed = Followed.of(system, order(tmp_path, "killed", "bash", "-c", told, count=2)).until_running()
+    both = [int((followed.known.folder / f"out.{number}").read_text()) for number in (0, 1)]
+    victim = psutil.Process(both[0]).parent()
+    assert victim is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    pool.add()
+    followed.until(lambda one: len(one.known.open) == 1)
+    assert (followed.last(0).kind, followed.last(0).state, followed.last(0).died) == (
+        "KilledWorker",
+        JobState.REMOVED,
+        True,
+    )
+    assert classify_failure(Evidence(state=followed.last(0).kind, message=followed.last(0).reason or "")) == "executor"
+    until(lambda: (followed.known.folder / "out.0").read_text().endswith("told\n"))
+    assert psutil.pid_exists(both[1])
+    system.remove(followed.jobs, "enough")
+    followed.until_over()
+    assert (followed.last(1).kind, followed.last(1).state) == ("REMOVED", JobState.REMOVED)
+    assert (followed.known.folder / "out.1").read_text().endswith("told\n")
+
+
+def until(true) -> None:
+    """Wait until something is true."""
+    while not true():
+        select.select([], [], [], 0.05)
+
+
+def test_jobs_are_held_and_released_and_end_in_time(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
+    given = order(tmp_path, "held", "sleep", "1", count=4)
+    followed = Followed.of(system, given)
+    followed.until(lambda one: sum(state is JobState.RUNNING for _, state in one.known.open.values()) == 2)
+    waiting = [job for job, state in followed.known.open.values() if state is not JobState.RUNNING]
+    system.hold(waiting, "wait")
+    followed.until(lambda one: {state for _, state in one.known.open.values()} == {JobState.HELD})
+    system.remove(waiting[:1], "not wanted")
+    followed.until(lambda one: len(one.known.open) == 1)
+    system.release(waiting)
+    followed.until_over()
+    kinds = sorted(followed.last(number).kind for number in range(4))
+    assert kinds == ["COMPLETED", "COMPLETED", "COMPLETED", "REMOVED"]
+    late = Followed.of(system, order(tmp_path, "late", *SLEEP, run_time_s=0.5)).until_over()
+    assert (late.last().kind, late.last().signal) == ("TIMEOUT", signal.SIGTERM)
+
+
+def test_a_program_that_is_not_there(system: BatchSystem, tmp_path: Path) -> None:
+    followed = Followed.of(system, order(tmp_path, "none", "/no/such/program")).until_over()
+    assert (followed.last().kind, followed.last().died) == ("FAILED", True)
+    assert "No such file" in (followed.known.folder / "err.0").read_text()
+
+
+def test_a_cluster_in_this_process(tmp_path: Path) -> None:
+    """Another that is made for the same catalog finds it, and it ends with the one who made it."""
+    options = {"cluster": "local", "workers": 1, "options": {"dashboard_address": ":0"}}
+    with contextlib.closing(executor.make(tmp_path, options)) as mine:
+        followed = Followed.of(mine, order(tmp_path, "here", *SLEEP)).until_running()
+        with contextlib.closing(executor.make(tmp_path, options)) as other:
+            assert other.reconcile([followed.known]) == {}
+    with contextlib.closing(executor.make(tmp_path, options)) as later:
+        followed.system = later
+        followed.until_over()
+        assert followed.last().kind == "SchedulerRestarted"
+
+
+def test_what_travels_needs_no_bookkeeper() -> None:
+    """A worker may have another version of it, or none."""
+    words = [
+        sys.executable,
+        "-S",
+        "-c",
+        "import sys; sys.path.insert(0, sys.argv[1]); import task; print(*sys.modules)",
+    ]
+    done = subprocess.run([*words, str(Path(task.__file__).parent)], capture_output=True, text=True, check=True)
+    assert "bookkeeper" not in done.stdout and "distributed" not in done.stdout
+
+
+def test_a_scheduler_that_is_restarted(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
+    """While it is away nothing is known; the new one knows none of the jobs: they are lost, and can be submitted again."""
+    given = order(tmp_path, "lost", *SLEEP, count=3)
+    followed = Followed.of(system, given)
+    followed.until(lambda one: sum(state is JobState.RUNNING for _, state in one.known.open.values()) == 2)
+    pool.kill_scheduler()
+    with pytest.raises(ExecutorUnavailable):
+        executor.make(tmp_path, {"scheduler": pool.address, "timeout": 1}).reconcile([followed.known])
+    pool.start(2)
+    until(lambda: lost(followed))
+    assert {followed.last(number).state for number in range(3)} == {JobState.LOST}
+    assert all(followed.last(number).died and followed.last(number).kind == "SchedulerRestarted" for number in range(3))
+    assert system.find(given) is None
+    again = Followed.of(system, order(tmp_path, "again", "true")).until_over()
+    assert again.last().exit_code == 0
+
+
+def lost(followed: Followed) -> bool:
+    with contextlib.suppress(ExecutorUnavailable):
+        followed.look()
+    return not followed.known.open

@@ -1,0 +1,290 @@
+"""Slurm: the real one, with what happens to jobs in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bookkeeper.errors import ExecutorUnavailable, UsageError
+from bookkeeper.executors import slurm as executor
+from bookkeeper.executors.batch import BatchSystem, Order
+from bookkeeper.executors.slurm import script
+from bookkeeper.failures import Evidence, explain_failure
+from bookkeeper_schema.states import JobState
+from following import Followed, order
+from services import slurm as service
+from services.slurm import Slurm
+
+SLEEP = ("sleep", "600")
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    """A job over its time: started first, because Slurm looks at times twice a minute only."""
+    slurm, folder = service.shared(), tmp_path_factory.mktemp("late")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+        told = "trap 'echo told; exit 5' TERM; sleep 600 & wait"
+        system = executor.make(folder, {"poll": 0.1})
+        late = Followed.of(system, order(folder, "time", "bash", "-c", told, run_time_s=61)).until_running()
+    job = late.jobs[0]
+    assert "TimeLimit=00:02:00" in slurm.run("scontrol", "show", "job", job)  # whole minutes, rounded up
+    slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=0")
+    return late
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch, late: Followed) -> Slurm:
+    running = service.shared()
+    monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
+    return running
+
+
+@pytest.fixture
+def accounted(monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    running = service.shared(accounting=True)
+    monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
+    return running
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[BatchSystem]:
+    made = executor.make(tmp_path, {"poll": 0.1})
+    yield made
+    made.close()
+
+
+def explained(followed: Followed, number: int = 0) -> tuple[str, str | None]:
+    """The category and the rule of how a job ended."""
+    end = followed.last(number)
+    stderr = (followed.known.folder / f"err.{number}").read_text(errors="replace")
+    told = explain_failure(
+        Evidence(state=end.kind, message=end.reason or "", signal=end.signal, exit_code=end.exit_code, stderr=stderr)
+    )
+    return told.category, told.rule
+
+
+def test_jobs_run_and_are_found_again(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """Each job knows its id and its environment; the tag finds them in the queue, whoever submitted them."""
+    words = 'echo $BOOKKEEPER_JOB_ID "$WORDS"; echo oops >&2; exit $((SLURM_ARRAY_TASK_ID * 3))'
+    given = order(tmp_path, "tag-1", "bash", "-c", words, count=3, environment={"WORDS": 'it\'s $HOME; "x"'})
+    assert system.find(given) is None
+    accepted = system.submit(given)
+    assert accepted.jobs == tuple(f"{accepted.batch_id}_{number}" for number in range(3))
+    assert executor.make(tmp_path, {}).find(given) == accepted
+    followed = Followed.of(system, given, accepted).until_over()
+    assert [followed.last(number).exit_code for number in range(3)] == [0, 3, 6]
+    assert [followed.last(number).kind for number in range(3)] == ["COMPLETED", "FAILED", "FAILED"]
+    assert followed.kinds(1) == ["RUNNING", "FAILED"] or followed.kinds(1) == ["PENDING", "RUNNING", "FAILED"]
+    assert all(followed.last(number).died and followed.last(number).node == slurm.node for number in range(3))
+    assert (given.folder / "out.2").read_text() == f'{accepted.jobs[2]} it\'s $HOME; "x"\n'
+    assert (given.folder / "err.2").read_text() == "oops\n"
+    assert system.find(given) == accepted  # also when all of it is over
+    assert system.reconcile([followed.known]) == {}
+
+
+def test_more_jobs_than_an_array_has(
+    slurm: Slurm, system: BatchSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Further arrays follow, and each job prints into the files of its number."""
+    monkeypatch.setattr(script, "ARRAY", 10)
+    given = order(tmp_path, "many", "bash", "-c", "echo $BOOKKEEPER_JOB_ID", count=12)
+    followed = Followed.of(system, given).until_over()
+    for number in range(12):
+        assert (given.folder / f"out.{number}").read_text().strip().endswith(f"_{number % 10}")
+    accepted = system.find(given)
+    assert accepted is not None and len(accepted.jobs) == 12 and accepted.jobs[11].endswith("_1")
+    assert all(followed.last(number).exit_code == 0 for number in range(12))
+
+
+def test_a_submission_that_was_cut_off_is_withdrawn(
+    slurm: Slurm, system: BatchSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between two arrays, the jobs of the first are removed: nothing of it took place."""
+    monkeypatch.setattr(script, "ARRAY", 10)
+    given = order(tmp_path, "cut-off", *SLEEP, count=12)
+    system.prepare(given)
+    first = slurm.run("sbatch", *script.command_line(given, [], 0)).strip()
+    assert system.find(given) is None
+    states = slurm.run("squeue", "--noheader", "--states=all", "--array", f"--jobs={first}", "--format=%T").split()
+    assert set(states) <= {"CANCELLED", "COMPLETING"} and len(states) == 10
+    Followed.of(system, given).system.remove(list(system.find(given).jobs), "enough")  # type: ignore[union-attr]
+
+
+def test_a_job_that_a_person_cancels(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """It is removed, running or not, and nothing else of its array is touched."""
+    followed = Followed.of(system, order(tmp_path, "cancelled", *SLEEP, count=2)).until_running()
+    slurm.run("scancel", followed.jobs[0])
+    followed.until(lambda one: len(one.known.open) == 1)
+    assert (followed.last().kind, followed.last().state, followed.last().died) == ("CANCELLED", JobState.REMOVED, True)
+    assert explained(followed) == ("executor", "slurm-cancelled")
+    system.remove([*followed.jobs, "99999_7"], "enough")  # one that never was
+    followed.until_over()
+    assert followed.last(1).kind == "CANCELLED"
+
+
+def test_a_job_over_its_memory(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """Without cgroups Slurm calls it FAILED by signal 9; what it printed says why, and so do we."""
+    hog = ("python3", "-c", "import time; hog = b'x' * 300_000_000; time.sleep(600)")
+    followed = Followed.of(system, order(tmp_path, "memory", *hog, memory_mb=32)).until_over()
+    assert (followed.last().kind, followed.last().signal) == ("OUT_OF_MEMORY", 9)
+    assert followed.last().detail["state"] == "FAILED"
+    assert explained(followed) == ("executor", "memory-limit")
+
+
+def test_what_slurm_refuses(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """Its own words reach the user, and nothing is in the queue."""
+    given = order(tmp_path, "refused", *SLEEP, queue="no-such-queue")
+    with pytest.raises(UsageError, match="nvalid partition"):
+        system.submit(given)
+    assert system.find(given) is None
+
+
+def forget(slurm: Slurm) -> None:
+    """Slurm's controller forgets all jobs: as it does some minutes after their end, and where its state is lost."""
+    for daemon in ("slurmd", "slurmctld"):
+        slurm.kill(daemon)
+    for folder in ("d", "ctld"):
+        shutil.rmtree(slurm.folder / folder)
+    slurm.up()
+
+
+def unknown_end(system: BatchSystem, given: Order) -> Followed:
+    """A submission whose jobs are over, and nobody looked."""
+    accepted = system.submit(given)
+    Followed.of(system, given, accepted).until_over()
+    return Followed.of(system, given, accepted)
+
+
+def test_accounting_knows_what_slurm_forgot(accounted: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """Exit codes, who cancelled, and submissions of which nobody knows the id."""
+    given = order(tmp_path, "books", "bash", "-c", "kill -9 $PPID", count=2)
+    followed = unknown_end(system, given)
+    gone_order = order(tmp_path, "gone", *SLEEP, count=3)
+    gone = Followed.of(system, gone_order).until_running()
+    accounted.run("scancel", gone.jobs[1])
+    gone.until(lambda one: len(one.known.open) == 2)
+    system.remove(gone.jobs, "enough")
+    gone.until_over()
+    fresh = Followed.of(system, gone_order, system.find(gone_order))
+    accounted.until_accounted("books", 2)
+    accounted.until_accounted("gone", 3)
+    forget(accounted)
+    followed.until_over()
+    assert [(followed.last(number).kind, followed.last(number).signal) for number in (0, 1)] == [("FAILED", 9)] * 2
+    fresh.until_over()
+    assert fresh.last(1).kind == "CANCELLED" and fresh.last(1).reason == "cancelled by root"
+    assert system.find(given) is not None
+
+
+def test_a_job_over_its_time(slurm: Slurm, late: Followed) -> None:
+    """It is told to stop first, and its end is waited for."""
+    late.until_over()
+    assert (late.last().kind, late.last().state) == ("TIMEOUT", JobState.COMPLETED)
+    assert (late.known.folder / "out.0").read_text() == "told\n"
+    assert explained(late) == ("executor", "time-limit")
+
+
+def test_a_node_that_fails(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """What ran there is over; Slurm runs the job again, unless it was told not to."""
+    followed = Followed.of(system, order(tmp_path, "again", *SLEEP)).until_running()
+    once = executor.make(tmp_path, {"poll": 0.1, "requeue": False})
+    only = Followed.of(once, order(tmp_path, "once", *SLEEP)).until_running()
+    slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=DOWN", "Reason=test")
+    only.until_over()
+    assert (only.last().kind, only.last().state, only.last().died) == ("NODE_FAIL", JobState.REMOVED, True)
+    assert explained(only) == ("executor", "slurm-node")
+    followed.until(lambda one: "REQUEUED" in one.kinds())
+    assert followed.last().died and followed.known.open[0][1] is JobState.IDLE
+    slurm.up()
+    slurm.run("scontrol", "update", f"JobId={followed.jobs[0]}", "StartTime=now")  # Slurm waits two minutes
+    followed.until_running()
+    assert followed.kinds()[-3:] == ["RUNNING", "REQUEUED", "RUNNING"]
+    system.remove(followed.jobs, "enough")
+    followed.until_over()
+
+
+def test_a_node_that_is_drained(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """What runs goes on to its end, and what waits is not lost."""
+    gate = tmp_path / "gate"
+    waits = ("bash", "-c", f"until [ -e {gate} ]; do sleep 0.1; done")
+    runs = Followed.of(system, order(tmp_path, "drained", *waits)).until_running()
+    slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=DRAIN", "Reason=test")
+    later = Followed.of(system, order(tmp_path, "later", *waits)).until(lambda one: one.kinds() == ["PENDING"])
+    gate.touch()
+    runs.until_over()
+    assert runs.last().exit_code == 0
+    later.look(thorough=True)
+    assert later.known.open[0][1] is JobState.IDLE
+    slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
+    later.until_over()
+    assert later.last().exit_code == 0
+
+
+def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    spare = Followed.of(system, order(tmp_path, "spare", *SLEEP, queue="spare", cpus=8)).until_running()
+    urgent = Followed.of(system, order(tmp_path, "urgent", "true", queue="urgent", cpus=8))
+    spare.until_over()
+    assert (spare.last().kind, spare.last().died) == ("PREEMPTED", True)
+    assert explained(spare) == ("executor", "preempted")
+    urgent.until_over()
+
+
+def test_jobs_are_held_and_released(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """One that waits and one that runs: that is stopped, and what ran of it runs no more."""
+    gate = tmp_path / "gate"
+    waits = ("bash", "-c", f"until [ -e {gate} ]; do sleep 0.1; done")
+    followed = Followed.of(system, order(tmp_path, "held", *waits, count=2, cpus=8))
+    followed.until(lambda one: sorted(state for _, state in one.known.open.values()) == ["idle", "running"])
+    running = next(number for number, (_, state) in followed.known.open.items() if state is JobState.RUNNING)
+    system.hold([followed.known.open[1 - running][0]], "wait")
+    followed.until(lambda one: one.known.open[1 - running][1] is JobState.HELD)
+    assert not followed.last(1 - running).died
+    system.hold(followed.jobs, "wait")
+    followed.until(lambda one: {state for _, state in one.known.open.values()} == {JobState.HELD})
+    assert "REQUEUED" in followed.kinds(running)
+    assert any(one.died for one in followed.seen if one.number == running)
+    gate.touch()
+    system.release(followed.jobs)
+    slurm.run("scontrol", "update", f"JobId={','.join(followed.jobs)}", "StartTime=now")
+    followed.until_over()
+    assert [followed.last(number).exit_code for number in (0, 1)] == [0, 0]
+
+
+def test_a_controller_that_is_away(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """Nothing is told of jobs then; they go on, and are followed when it is back."""
+    gate = tmp_path / "gate"
+    waits = ("bash", "-c", f"until [ -e {gate} ]; do sleep 0.1; done")
+    followed = Followed.of(system, order(tmp_path, "away", *waits)).until_running()
+    slurm.kill("slurmctld")
+    given = order(tmp_path, "not-now", "true")
+    with pytest.raises(ExecutorUnavailable):
+        system.reconcile([followed.known])
+    with pytest.raises(ExecutorUnavailable):
+        system.submit(given)
+    gate.touch()
+    slurm.up()
+    assert system.find(given) is None
+    followed.until_over()
+    assert followed.last().exit_code == 0
+
+
+def test_jobs_that_slurm_forgot(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """Without accounting, a job that ended left word of it; of another it is not known, and it is lost."""
+    ended, killed = (
+        unknown_end(system, order(tmp_path, "ended", "bash", "-c", "exit 4")),
+        unknown_end(system, order(tmp_path, "killed", "bash", "-c", "kill -9 $PPID")),
+    )
+    forget(slurm)
+    again = executor.make(tmp_path, {"poll": 0.1})
+    Followed.of(again, order(tmp_path, "other", "true")).until_over()  # has an id that one of them had
+    ended.look()
+    assert (ended.last().kind, ended.last().exit_code) == ("FAILED", 4)
+    killed.look()
+    assert killed.known.open, "what is lost is found by reconciling only"
+    killed.look(thorough=True)
+    assert (killed.last().kind, killed.last().state, killed.last().died) == ("LOST", JobState.LOST, True)
+    assert system.find(order(tmp_path, "ended", "true")) is not None

@@ -1,0 +1,144 @@
+"""Jobs of batch systems in the catalog: intended once, taken in once, however many do it at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bookkeeper import jobs
+from bookkeeper.api import Catalog, create_catalog
+from bookkeeper.errors import NotAllowed
+from bookkeeper.jobs import Seen
+from bookkeeper_schema.states import JobState
+from goodcatalog import started
+from services import postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
+    url = f"sqlite:///{tmp_path}/c.db" if request.param == "sqlite" else postgres.shared().new()
+    with closing(create_catalog(url)) as empty:
+        made, _ = started(tmp_path, catalog=empty)
+        yield made
+
+
+def intend(catalog: Catalog, tag: str, wanted: int, project: str = "mass") -> int:
+    return jobs.intend(
+        catalog.database, project, tag=tag, executor="toy", host="here", folder=f"/batch/{tag}", asks={}, wanted=wanted
+    )
+
+
+def submit(catalog: Catalog, tag: str, count: int) -> int:
+    """Submit jobs under a tag; return the submission's number."""
+    assert intend(catalog, tag, count) == count
+    (one,) = [one for one in jobs.submissions(catalog.database, "mass") if one["tag"] == tag]
+    names = [f"{tag}.{number}" for number in range(count)]
+    assert jobs.submitted(catalog.database, "mass", one["id"], batch_id=tag, jobs=names)
+    return int(one["id"])
+
+
+def states(catalog: Catalog) -> list[str]:
+    return [row["state"] for row in jobs.table(catalog.database, "mass", everything=True)]
+
+
+def at_once(count: int, what: Callable[[int], Any]) -> list[Any]:
+    """Do something in several threads, begun together."""
+    gate = threading.Barrier(count)
+
+    def one(number: int) -> Any:
+        gate.wait()
+        return what(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def test_no_more_jobs_are_intended_than_are_wanted_however_many_ask(catalog: Catalog) -> None:
+    got = at_once(6, lambda number: intend(catalog, f"t{number}", 5))
+    assert sorted(got) == [0, 0, 0, 0, 0, 5]
+    assert states(catalog) == ["intended"] * 5
+
+
+def test_an_intention_said_again_is_the_same(catalog: Catalog) -> None:
+    assert intend(catalog, "t", 2) == intend(catalog, "t", 2) == 2
+    assert intend(catalog, "u", 2) == 0
+    catalog.project("mass").pause("wait")
+    assert intend(catalog, "v", 9) == 0
+
+
+def test_a_submission_is_settled_once(catalog: Catalog) -> None:
+    intend(catalog, "t", 2)
+    ((number,),) = [(one["id"],) for one in jobs.submissions(catalog.database, "mass")]
+    said = at_once(4, lambda _: jobs.submitted(catalog.database, "mass", number, batch_id="7", jobs=["7.0", "7.1"]))
+    assert sorted(said) == [False, False, False, True]
+    assert not jobs.not_submitted(catalog.database, "mass", number, reason="late")
+    assert states(catalog) == ["idle", "idle"]
+    with pytest.raises(NotAllowed):
+        catalog.define_dataset("none", names=["f00"])
+        catalog.start_project("other", dataset="none")
+        jobs.submitted(catalog.database, "other", number, batch_id="8", jobs=["8.0", "8.1"])
+
+
+def test_what_happened_is_taken_in_once(catalog: Catalog) -> None:
+    number = submit(catalog, "t", 1)
+    seen = [Seen(0, "run", 5.0, JobState.RUNNING, node="wn1"), Seen(0, "evicted", 6.0, JobState.IDLE, died=True)]
+    said = at_once(4, lambda _: jobs.observe(catalog.database, "mass", number, None, "20", seen))
+    assert sorted(said, key=str) == [2, None, None, None]
+    (job,) = jobs.table(catalog.database, "mass")
+    assert (job["state"], job["starts"]) == ("idle", 1)
+    kinds = [row["kind"] for row in catalog.sql("SELECT kind FROM events WHERE kind LIKE 'job.%' ORDER BY id")]
+    assert kinds == ["job.submitted", "job.running", "job.evicted"]
+
+
+def test_a_job_that_is_over_stays_so_unless_it_was_only_lost(catalog: Catalog) -> None:
+    number = submit(catalog, "t", 2)
+    over = [Seen(0, "removed", 5.0, JobState.REMOVED), Seen(1, "lost", 5.0, JobState.LOST)]
+    assert jobs.observe(catalog.database, "mass", number, None, "1", over) == 2
+    back = [Seen(one, "run", 6.0, JobState.RUNNING) for one in (0, 1)]
+    assert jobs.observe(catalog.database, "mass", number, "1", "2", back) == 1
+    assert states(catalog) == ["removed", "running"]
+
+
+def test_a_pool_without_a_position_may_tell_the_same_again(catalog: Catalog) -> None:
+    number = submit(catalog, "t", 1)
+    seen = [Seen(0, "R", 5.0, JobState.RUNNING)]
+    assert [jobs.observe(catalog.database, "mass", number, None, None, seen) for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_process_whose_job_is_dead_is_found_whenever_one_looks(catalog: Catalog) -> None:
+    number = submit(catalog, "t", 2)
+    project = catalog.project("mass")
+    first = project.start_process(executor="toy", job_id="t.0")
+    other = project.start_process(executor="toy", job_id="t.1")
+    assert jobs.dead(catalog.database, "mass") == []
+    ended = [Seen(0, "ended", 1.0, JobState.COMPLETED, died=True, signal=9, reason="killed")]
+    jobs.observe(catalog.database, "mass", number, None, "1", ended)
+    (dead,) = jobs.dead(catalog.database, "mass")
+    assert (dead["process"], dead["signal"], dead["why"]) == (first.id, 9, 0)
+    gone = [Seen(1, "lost", 2.0, JobState.LOST)]
+    jobs.observe(catalog.database, "mass", number, "1", "2", gone)
+    assert len(jobs.dead(catalog.database, "mass")) == 1, "it may run: its lease decides"
+    back = [Seen(1, "run", 3.0, JobState.RUNNING), Seen(1, "lost", 4.0, JobState.LOST, died=True)]
+    jobs.observe(catalog.database, "mass", number, "2", "3", back)
+    assert [row["process"] for row in jobs.dead(catalog.database, "mass")] == [first.id, other.id]
+    jobs.observe(catalog.database, "mass", number, "3", "4", back[:1])
+    again = project.start_process(executor="toy", job_id="t.1")
+    assert [row["process"] for row in jobs.dead(catalog.database, "mass")] == [first.id, other.id]
+    assert again.id not in [row["process"] for row in jobs.dead(catalog.database, "mass")]
+
+
+def test_where_the_two_differ_is_recorded_once(catalog: Catalog) -> None:
+    number = submit(catalog, "t", 1)
+    jobs.observe(catalog.database, "mass", number, None, "1", [Seen(0, "ended", 1.0, JobState.COMPLETED, exit_code=0)])
+    assert sorted(at_once(3, lambda _: jobs.judge(catalog.database, "mass"))) == [0, 0, 1]
+    assert jobs.summary(catalog.database, "mass") == {
+        "states": {"completed": 1},
+        "verdicts": {"the batch system says success, the catalog says no": 1},
+    }
+    assert len(list(catalog.sql("SELECT 1 FROM events WHERE kind = 'job.differs'"))) == 1
