@@ -1,6 +1,7 @@
 """What commands print, kept beside the catalog: ``logs/<process>.out`` and ``.err``, each capped in size.
 
-Beside them lies ``logs/<process>.perf.json``: what the command cost.
+Beside them lies ``logs/<process>.perf.json``: what the command cost, and, of a process of a batch system,
+``logs/<process>.job.gz``: what its job printed, compressed and capped.
 
 Of a long log the first half and the last half of the cap are kept, with a line between them that says how much is
 missing. While it grows the file may be half as long again; whoever follows it (``tail -f``) sees every line at once.
@@ -9,8 +10,10 @@ missing. While it grows the file may be half as long again; whoever follows it (
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -84,6 +87,61 @@ def _read(database: Database, process_id: int) -> Log:
         )
     stdout, stderr = (text or "" for text in texts)
     return Log(stdout, stderr, any(_IS_DROPPED.search(text or "") for text in texts))
+
+
+def job_path(database: Database, process_id: int) -> Path:
+    """Return the file with what the batch job of a process printed."""
+    return folder(database) / f"{process_id}.job.gz"
+
+
+def keep_job(database: Database, process_id: int, parts: Sequence[Path]) -> bool:
+    """Keep what a batch job printed (its standard output and standard error) with its process; tell whether it was.
+
+    Of each the beginning and the end are kept, `CAP` bytes in all. Kept again, it is the newest.
+    """
+    import gzip
+
+    texts = [_capped(path) for path in parts]
+    if not any(texts):
+        return False
+    path = job_path(database, process_id)
+    whole = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(whole, "wb") as stream:
+            stream.write(json.dumps([text.decode("utf-8", "replace") for text in texts]).encode())
+        whole.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    return True
+
+
+@operation("read", name="logs.of_job")
+def of_job(database: Database, process_id: int) -> Log | None:
+    """Return what the batch job of a process printed, None where nothing was kept."""
+    import gzip
+
+    try:
+        with gzip.open(job_path(database, process_id), "rb") as stream:
+            out, err = json.loads(stream.read())
+    except (FileNotFoundError, EOFError, ValueError):
+        return None
+    return Log(out, err, any(_IS_DROPPED.search(text) for text in (out, err)))
+
+
+def _capped(path: Path) -> bytes:
+    """Return the beginning and the end of a file, with a line between them that says how much is missing."""
+    half = CAP // 4
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size <= 2 * half:
+                return stream.read()
+            head = stream.read(half)
+            stream.seek(size - half)
+            return head + _DROPPED.format(size - 2 * half).encode() + stream.read(half)
+    except OSError:
+        return b""
 
 
 class CappedLog:

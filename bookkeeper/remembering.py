@@ -37,10 +37,9 @@ SELECT j.name AS project, e.body FROM projects j JOIN events e ON e.id =
 
 
 def terms(spec: Spec, jobs: int | None) -> dict[str, Any]:
-    """Return where jobs run, how many at a time, what each asks for of memory, and how much at most (MB)."""
+    """Return how many jobs run at a time, what each asks for of memory, and how much at most (MB)."""
     said = spec.executor
     return {
-        "executor": said.kind,
         "jobs": jobs or said.jobs,
         "memory_mb": said.memory_mb,
         "max_memory_mb": said.max_memory_mb,
@@ -49,7 +48,8 @@ def terms(spec: Spec, jobs: int | None) -> dict[str, Any]:
 
 def remember(database: Database, spec: Spec, path: str, jobs: int | None) -> None:
     """Record which spec a project was submitted with, and what it says of its jobs."""
-    said = {"spec": str(Path(path).absolute()), "host": socket.gethostname(), **terms(spec, jobs)}
+    where = {"spec": str(Path(path).absolute()), "host": socket.gethostname(), "executor": spec.executor.kind}
+    said = where | terms(spec, jobs)
     if isinstance(database, Remote):
         record(database, spec.project.name, said)
     else:

@@ -38,6 +38,7 @@ class ToyDesk:
         self.catalog = bookkeeper.open_catalog(reach(folder / "catalog.db"))
         self.database = self.catalog.database
         self.systems = Systems(self.database)
+        self.kind = "toypool"
 
     @property
     def pool(self) -> Any:
@@ -61,7 +62,7 @@ name = "m-{{process}}.root"
 destination = "out"
 validate = "quick"
 [executor]
-kind = "toypool"
+kind = "{self.kind}"
 jobs = {jobs}
 {executor}
 [retry.executor]

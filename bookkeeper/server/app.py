@@ -20,6 +20,7 @@ from bookkeeper.server.group import MOST_AT_ONCE, MOST_WAITING, GroupCommit
 from bookkeeper.server.guarding import Guard, Open
 from bookkeeper.server.metrics import Metrics
 from bookkeeper.server.responding import VERSIONS, failure, headers_of, reply
+from bookkeeper.server.sitting import Sitter
 from bookkeeper.server.statuses import status_of
 from bookkeeper.server.ticking import Ticker
 from bookkeeper.server.workers import PREFIX, Workers
@@ -69,6 +70,7 @@ class Application:
         self.database: Database = self.group
         self.rates = limits.Rates(settings.rate, settings.burst)
         self.ticker = Ticker(self.database, settings.tick, self.metrics)
+        self.sitter = Sitter(self.database, settings.tick)
         ledger = SqlLedger(self.database)
         self.workers = Workers(self.group, ledger, guard, self.rates, self.metrics, settings.body)
         self.api: FastAPI  # set by make_app
@@ -90,10 +92,12 @@ class Application:
 
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.ticker.begin)
+        self.sitter.begin()
         try:
             yield
         finally:
             self.draining = True
+            await loop.run_in_executor(None, self.sitter.end)
             await loop.run_in_executor(None, self.ticker.end)
             await loop.run_in_executor(None, self.group.close)
 

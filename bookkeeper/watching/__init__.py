@@ -5,8 +5,9 @@ a request may be killed at any instruction, and several may do it at once.
 """
 
 from bookkeeper.watching.babysitter import Babysitter, Standing
+from bookkeeper.watching.printed import log_of_job
 from bookkeeper.watching.systems import Systems
 from bookkeeper.watching.waiting import deliverable, waiting
 from bookkeeper.watching.watch import Watch, sole
 
-__all__ = ["Babysitter", "Standing", "Systems", "Watch", "deliverable", "sole", "waiting"]
+__all__ = ["Babysitter", "Standing", "Systems", "Watch", "deliverable", "log_of_job", "sole", "waiting"]

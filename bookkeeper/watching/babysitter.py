@@ -19,11 +19,11 @@ from bookkeeper.failures import Evidence
 from bookkeeper.ledger.door import bury
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
-from bookkeeper.watching import holding
+from bookkeeper.watching import holding, printed
 from bookkeeper.watching.settling import settle
 from bookkeeper.watching.systems import Systems, known_of
 from bookkeeper.watching.waiting import deliverable
-from bookkeeper_schema.states import JobState
+from bookkeeper_schema.states import OVER, JobState
 
 if TYPE_CHECKING:
     from bookkeeper.executors.batch import Asks
@@ -132,6 +132,8 @@ class Babysitter:
                 position, seen = system.follow(known)
                 if seen or position != known.position:
                     jobs.observe(self._database, one["project"], known.id, known.position, position, seen)
+                    over = {told.number for told in seen if told.state in OVER}
+                    printed.keep(self._database, system, known, sorted(over & known.open.keys()))
             except BookkeeperError as error:
                 self._note(error)
         if time.monotonic() >= self._reconcile_at:

@@ -102,14 +102,23 @@ def logs(
     stdout: Annotated[bool, typer.Option("--stdout", help="Only what it wrote to stdout.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only what it wrote to stderr.")] = False,
     tail: Annotated[str | None, typer.Option(metavar="N", help="Only the last N lines of each.")] = None,
+    job: Annotated[
+        bool,
+        typer.Option("--job", help="What its batch job printed, beside what the command wrote: the worker's words."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Print what the command of a process wrote. Of very long logs, the beginning and the end are kept."""
     number, last = whole("PROCESS", process), whole("--tail", tail)
     with catalogs.reading() as database:
-        from bookkeeper import logs as kept
+        if job:
+            from bookkeeper.watching import log_of_job
 
-        out, err, truncated = kept.read(database, number)
+            out, err, truncated = log_of_job(database, number)
+        else:
+            from bookkeeper import logs as kept
+
+            out, err, truncated = kept.read(database, number)
     found = {"stdout": out if stdout or not stderr else None, "stderr": err if stderr or not stdout else None}
     shown = {name: _tail(text, last) for name, text in found.items() if text is not None}
     if json:

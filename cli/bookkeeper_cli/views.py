@@ -42,8 +42,16 @@ def look(database: Database, project: str) -> dict[str, Any]:
     view = overview(database, now.open_project or project, now)
     view |= _pace(database, now)
     view |= _trouble(database, now)
+    view["jobs"] = _jobs(database, project)
     view["reasons"] = recovery.top_reasons(database, project, REASONS) if now.committed < now.files else []
     return {**view, "next": next_steps(view)}
+
+
+def _jobs(database: Database, project: str) -> dict[str, Any]:
+    """Return how many jobs there are in batch systems, by state, and where those and the catalog differ."""
+    from bookkeeper import jobs
+
+    return jobs.summary(database, project)
 
 
 def _trouble(database: Database, now: RequestStatus) -> dict[str, Any]:
@@ -114,6 +122,8 @@ def _next_moves(view: dict[str, Any]) -> list[str]:
         return [f"bookkeeper recover {name} --dry-run   (says why)", f"bookkeeper project unpark {name} --all"]
     if view["open_project"] is None:
         return [f"bookkeeper recover {name}"]
+    if set(view.get("jobs", {}).get("states", ())) - {"completed", "removed", "lost"}:
+        return [f"bookkeeper jobs {name}", f"bookkeeper watch {name}   (where nobody looks after them)"]
     return [f"bookkeeper submit SPEC.toml   (or: bookkeeper work {name} … -- COMMAND …)"]
 
 

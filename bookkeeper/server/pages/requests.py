@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bookkeeper import nodes, projects, recovery
+from bookkeeper import jobs, nodes, projects, recovery
 from bookkeeper.catalog import NOW, Database
 from bookkeeper.reporting.distributions import distribution
 from bookkeeper.reporting.performance import COMMITTED, progress_of
@@ -155,6 +155,7 @@ def request(database: Database, name: str) -> dict[str, Any]:
         "reasons": recovery.top_reasons(database, name, 6) if now["committed"] < now["files"] else [],
         "failures": by_category(failed),
         "failures_at_least": len(failed) >= FAILURES,
+        "jobs": jobs.summary(database, name),
         "live_processes": _live(database, window.rows, clock),
         "processes": newest.processes(database, now["request"], of, limit=10),
         "parked": newest.parked(database, of, limit=10) if now["parked"] else newest.Page([], None),

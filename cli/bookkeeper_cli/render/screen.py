@@ -19,6 +19,7 @@ _PARTS: Final = (("committed", "█", "#"), ("held", "▒", "="), ("parked", "�
 _WIDEST: Final = 100
 _SHORT: Final = 60
 _EXCLUDED: Final = 3
+_OVER: Final = ("completed", "removed", "lost")
 LAST: Final = 3
 _ENDED: Final = re.compile(r"(process |worker )(\d+): (.*)", re.DOTALL)
 
@@ -185,6 +186,18 @@ def _pace(view: View) -> Iterator[Line]:
         yield [("rate       ", "dim"), (", ".join(pace), "")]
 
 
+def _jobs(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Line]:
+    """Say how many jobs are in batch systems, and where those and the catalog do not agree."""
+    waiting = {state: count for state, count in jobs.get("states", {}).items() if state not in _OVER}
+    if waiting:
+        yield [
+            ("jobs       ", "dim"),
+            (", ".join(f"{count:,} {state}" for state, count in sorted(waiting.items())), ""),
+        ]
+    for verdict, count in sorted(jobs.get("verdicts", {}).items()):
+        yield [("finding    ", "dim"), (f"{words.count(count, 'job')}: {verdict}", "yellow")]
+
+
 def _trouble(view: View, room: int) -> Iterator[Line]:
     """Say what keeps files from being delivered, and what failed; nothing where all is well."""
     at = view.get("at") or 0.0
@@ -194,6 +207,7 @@ def _trouble(view: View, room: int) -> Iterator[Line]:
     if view.get("delayed"):
         soon = f", the first in {words.span(view['next_at'] - at)}" if (view.get("next_at") or 0.0) > at else ""
         yield [("waiting    ", "dim"), (f"{words.count(view['delayed'], 'file')} for the next try{soon}", "")]
+    yield from _jobs(view.get("jobs") or {})
     excluded = view.get("excluded") or ()
     for number, row in enumerate(excluded[:_EXCLUDED]):
         text = f"node {row['node']} until {words.when(row['until'])}: {row['reason']}"
