@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TextIO
 
 from bookkeeper.catalog import Database
 from bookkeeper.errors import NotFound, StorageError
@@ -27,6 +27,10 @@ CAP: Final = 1 << 20
 
 _DROPPED: Final = "\n[... {} bytes were not kept ...]\n"
 _IS_DROPPED: Final = re.compile(r"\n\[\.\.\. \d+ bytes were not kept \.\.\.\]\n")
+
+
+HEADS: Final = ("==> standard output of the command <==\n", "==> standard error of the command <==\n")
+"""What stands before what a command printed, where a job that travelled passes it on."""
 
 
 class Log(NamedTuple):
@@ -57,7 +61,8 @@ def read(database: Database, process_id: int) -> Log:
 
     With a catalog behind a server: what was kept on this host, else what was kept on the server's.
     """
-    if isinstance(database, Remote) and not any(path.exists() for path in paths(database, process_id)):
+    here = (*paths(database, process_id), job_path(database, process_id))
+    if isinstance(database, Remote) and not any(path.exists() for path in here):
         return kept(database, process_id)
     return _read(database, process_id)
 
@@ -76,6 +81,8 @@ def _read(database: Database, process_id: int) -> Log:
         except FileNotFoundError:
             texts.append(None)
     if texts == [None, None]:
+        if (passed_on := _passed_on(_of_job(database, process_id))) is not None:
+            return passed_on
         known = database.one("SELECT node FROM processes WHERE id = :id", {"id": process_id})
         if known is None:
             raise NotFound(
@@ -119,6 +126,10 @@ def keep_job(database: Database, process_id: int, parts: Sequence[Path]) -> bool
 @operation("read", name="logs.of_job")
 def of_job(database: Database, process_id: int) -> Log | None:
     """Return what the batch job of a process printed, None where nothing was kept."""
+    return _of_job(database, process_id)
+
+
+def _of_job(database: Database, process_id: int) -> Log | None:
     import gzip
 
     try:
@@ -127,6 +138,23 @@ def of_job(database: Database, process_id: int) -> Log | None:
     except (FileNotFoundError, EOFError, ValueError):
         return None
     return Log(out, err, any(_IS_DROPPED.search(text) for text in (out, err)))
+
+
+def pass_on(parts: Sequence[Path], stream: TextIO) -> None:
+    """Write what a command printed, both logs, to a stream that comes back from a node of which nothing else does."""
+    for path, head in zip(parts, HEADS, strict=True):
+        with contextlib.suppress(FileNotFoundError):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            stream.write(f"{head}{text}" if text.endswith("\n") or not text else f"{head}{text}\n")
+
+
+def _passed_on(job: Log | None) -> Log | None:
+    """Return what a command printed out of what its job did, None where it passed nothing on."""
+    if job is None or HEADS[0] not in job.stderr:
+        return None
+    _, _, printed = job.stderr.partition(HEADS[0])
+    out, _, err = printed.partition(HEADS[1])
+    return Log(out, err, job.truncated)
 
 
 def _capped(path: Path) -> bytes:

@@ -32,6 +32,8 @@ BLOCKED = (
 class ToyDesk:
     """Six ROOT files, a payload, a spec whose jobs go to the toy pool, and the pool."""
 
+    kind = "toypool"
+
     def __init__(self, folder: Path, data: Path, reach: Reach = local) -> None:
         self.folder = folder
         shutil.copytree(data, folder / "data")

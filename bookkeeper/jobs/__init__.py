@@ -15,6 +15,7 @@ after it       processes whose jobs died are found again by `dead`: it reads wha
 =============  ======================================================================================================
 """
 
+from bookkeeper.jobs.causes import name_causes
 from bookkeeper.jobs.findings import LEAST, dead, decide, judge, summary
 from bookkeeper.jobs.looking import fruitless, of_process, standing, submissions, table
 from bookkeeper.jobs.observing import observe
@@ -29,6 +30,7 @@ __all__ = [
     "fruitless",
     "intend",
     "judge",
+    "name_causes",
     "not_submitted",
     "observe",
     "of_process",

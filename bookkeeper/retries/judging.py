@@ -124,15 +124,17 @@ def _classified(evidence: Evidence, explanation: failures.Explanation, by: str) 
     }
 
 
-def reclassified(tx: Tx, process: int, explanation: failures.Explanation, by: str) -> None:
+def reclassified(
+    tx: Tx, process: int, explanation: failures.Explanation, by: str, evidence: Evidence | None = None
+) -> None:
     """Append another explanation of a failed process: the newest one counts. Decisions taken stand.
 
-    ``by`` is ``reclassify`` or ``plugin:NAME``. Raises `NotFound` for a process that has no failure.
+    ``by`` is ``reclassify``, ``plugin:NAME`` or the executor's kind; ``evidence`` is new evidence, if that is why. Raises `NotFound` for a process that has no failure.
     """
     import json
 
     row = tx.run(LAST_CLASSIFIED, {"process": process}).fetchone()
     if row is None:
         raise NotFound(f"process {process} has no recorded failure", remedy="`bookkeeper failures PROJECT` lists them")
-    evidence = Evidence.from_mapping(json.loads(row[0]))
+    evidence = evidence or Evidence.from_mapping(json.loads(row[0]))
     record(tx, "failure.classified", _classified(evidence, explanation, by), project=row[1], process=process)

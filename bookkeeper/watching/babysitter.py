@@ -97,6 +97,7 @@ class Babysitter:
         found = self._ours()
         self._follow([one for one in found if one["settled_at"] is not None])
         self._bury()
+        jobs.name_causes(self._database, self.project)
         jobs.judge(self._database, self.project)
         status = projects.status(self._database, self.project)
         found = self._ours()

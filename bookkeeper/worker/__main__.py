@@ -10,12 +10,11 @@ and the certificate of the server's authority (``bookkeeper-ca.pem``), and what 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +41,7 @@ def main(words: list[str]) -> int:
         try:
             outcome = work(database, job, on_event=_on_event)
             if job.freight and outcome.process_id is not None:
-                _pass_on(logs.paths(database, outcome.process_id))
+                logs.pass_on(logs.paths(database, outcome.process_id), sys.stderr)
         finally:
             database.close()
     except BookkeeperError as error:
@@ -78,14 +77,6 @@ def _opened(where: list[str]) -> Any:
     from bookkeeper.journal import Offline
 
     return Offline(Path(where[1]), Path(where[3]), node=socket.gethostname())
-
-
-def _pass_on(paths: Iterable[Path]) -> None:
-    """Print what the command printed: the folder that its logs are in does not outlive the job."""
-    for path, what in zip(paths, ("standard output", "standard error"), strict=True):
-        with contextlib.suppress(OSError):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            sys.stderr.write(f"==> {what} of the command <==\n{text}")
 
 
 def _on_event(kind: str, body: Mapping[str, Any]) -> None:

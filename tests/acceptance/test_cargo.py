@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bookkeeper import access, cargo
+from bookkeeper import access, cargo, logs
 from bookkeeper.access.http import Gate
 from bookkeeper.catalog import create, open_existing
 from bookkeeper.errors import UsageError
@@ -100,6 +100,10 @@ def test_a_script_its_modules_and_a_root_file_as_output(far: Far) -> None:
     assert "==> standard output of the command <==\nhere is " in ran.said
     assert "/job/mass.py []\n" in ran.said  # the worker's own variables are not the command's
     assert ran.said.endswith("==> standard error of the command <==\nit costs\n")
+    (node.folder / "err").write_text(ran.said)  # what its batch system brings back
+    assert logs.keep_job(far.catalog.database, 1, [node.folder / "out", node.folder / "err"])
+    printed = logs.read(far.catalog.database, 1)
+    assert (printed.stdout.startswith("here is /"), printed.stderr) == (True, "it costs\n")
     steps = [body["step"] for body in far.events("step.ended", 1)]
     assert steps[:2] == ["stage-executable", "stage-inputs"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -15,13 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bookkeeper.errors import ExecutorUnavailable
+from batchdesk import WAITS, BatchDesk
 from bookkeeper.executors import dask as executor
 from bookkeeper.executors.batch import BatchSystem
 from bookkeeper.executors.dask import task
 from bookkeeper.failures import Evidence, classify_failure
 from bookkeeper_schema.states import JobState
 from following import Followed, order
+from workbench import until
 
 SLEEP = ("sleep", "600")
 
@@ -137,18 +137,12 @@ def test_a_worker_that_is_killed(system: BatchSystem, pool: Pool, tmp_path: Path
         True,
     )
     assert classify_failure(Evidence(state=followed.last(0).kind, message=followed.last(0).reason or "")) == "executor"
-    until(lambda: (followed.known.folder / "out.0").read_text().endswith("told\n"))
+    until(lambda: (followed.known.folder / "out.0").read_text().endswith("told\n"), "it is told")
     assert psutil.pid_exists(both[1])
     system.remove(followed.jobs, "enough")
     followed.until_over()
     assert (followed.last(1).kind, followed.last(1).state) == ("REMOVED", JobState.REMOVED)
     assert (followed.known.folder / "out.1").read_text().endswith("told\n")
-
-
-def until(true) -> None:
-    """Wait until something is true."""
-    while not true():
-        select.select([], [], [], 0.05)
 
 
 def test_jobs_are_held_and_released_and_end_in_time(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
@@ -175,16 +169,16 @@ def test_a_program_that_is_not_there(system: BatchSystem, tmp_path: Path) -> Non
 
 
 def test_a_cluster_in_this_process(tmp_path: Path) -> None:
-    """Another that is made for the same catalog finds it, and it ends with the one who made it."""
+    """Another that is made for the same catalog finds it; it ends with the one who made it, and so do its jobs."""
     options = {"cluster": "local", "workers": 1, "options": {"dashboard_address": ":0"}}
+    told = ("bash", "-c", "trap 'echo told; exit 5' TERM; echo begun; sleep 600 & wait")
     with contextlib.closing(executor.make(tmp_path, options)) as mine:
-        followed = Followed.of(mine, order(tmp_path, "here", *SLEEP)).until_running()
+        followed = Followed.of(mine, given := order(tmp_path, "here", *told)).until_running()
+        until(lambda: (given.folder / "out.0").read_text() == "begun\n", "it has begun")
         with contextlib.closing(executor.make(tmp_path, options)) as other:
             assert other.reconcile([followed.known]) == {}
-    with contextlib.closing(executor.make(tmp_path, options)) as later:
-        followed.system = later
-        followed.until_over()
-        assert followed.last().kind == "SchedulerRestarted"
+    until(lambda: (given.folder / "out.0").read_text() == "begun\ntold\n", "it is told to stop")
+    assert not (tmp_path / "dask.json").exists()
 
 
 def test_what_travels_needs_no_bookkeeper() -> None:
@@ -199,24 +193,35 @@ def test_what_travels_needs_no_bookkeeper() -> None:
     assert "bookkeeper" not in done.stdout and "distributed" not in done.stdout
 
 
-def test_a_scheduler_that_is_restarted(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
-    """While it is away nothing is known; the new one knows none of the jobs: they are lost, and can be submitted again."""
-    given = order(tmp_path, "lost", *SLEEP, count=3)
-    followed = Followed.of(system, given)
-    followed.until(lambda one: sum(state is JobState.RUNNING for _, state in one.known.open.values()) == 2)
-    pool.kill_scheduler()
-    with pytest.raises(ExecutorUnavailable):
-        executor.make(tmp_path, {"scheduler": pool.address, "timeout": 1}).reconcile([followed.known])
-    pool.start(2)
-    until(lambda: lost(followed))
-    assert {followed.last(number).state for number in range(3)} == {JobState.LOST}
-    assert all(followed.last(number).died and followed.last(number).kind == "SchedulerRestarted" for number in range(3))
-    assert system.find(given) is None
-    again = Followed.of(system, order(tmp_path, "again", "true")).until_over()
-    assert again.last().exit_code == 0
+def test_an_analysis_whose_workers_and_scheduler_die_is_processed_once(
+    pool: Pool, tmp_path: Path, zmumu_folder: Path
+) -> None:
+    with contextlib.closing(BatchDesk("dask", tmp_path, zmumu_folder)) as desk:
+        table = f'[executor.dask]\nscheduler = "{pool.address}"\ntimeout = 1'
+        sitter = desk.begin(WAITS, jobs=3, executor=table)
+        until(lambda: (sitter.step(), len(begun(desk)) == 2)[1], "two processes have files")
+        pool.workers[-1].kill()
+        pool.add()
+        until(
+            lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 1 and len(begun(desk)) == 3)[1],
+            "another has its place",
+        )
+        pool.kill_scheduler()
+        until(lambda: sitter.step().problems, "the scheduler is away")
+        pool.start(2)
+        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 3)[1], "what was lost is rolled back")
+        (tmp_path / "go").touch()
+        end = desk.to_the_end(sitter)
+        assert end.status.complete and not end.problems
+        desk.exactly_once()
+        reasons = {row["reason"] for row in desk.rows("SELECT DISTINCT reason FROM jobs WHERE reason IS NOT NULL")}
+        assert any("was lost" in reason for reason in reasons)
+        assert "Dask's scheduler does not know it: it was restarted" in reasons
 
 
-def lost(followed: Followed) -> bool:
-    with contextlib.suppress(ExecutorUnavailable):
-        followed.look()
-    return not followed.known.open
+def begun(desk: BatchDesk) -> list[dict[str, object]]:
+    """The processes that were ever given files."""
+    return desk.rows("SELECT id FROM processes WHERE delivered > 0")
+
+
+ROLLED_BACK = "SELECT reason FROM processes WHERE state = 'rolled_back' AND reason <> 'nothing to do'"

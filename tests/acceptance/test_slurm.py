@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from batchdesk import WAITS, BatchDesk
 from bookkeeper.errors import ExecutorUnavailable, UsageError
 from bookkeeper.executors import slurm as executor
 from bookkeeper.executors.batch import BatchSystem, Order
@@ -17,27 +19,13 @@ from bookkeeper_schema.states import JobState
 from following import Followed, order
 from services import slurm as service
 from services.slurm import Slurm
+from workbench import until
 
 SLEEP = ("sleep", "600")
 
 
-@pytest.fixture(scope="module")
-def late(tmp_path_factory: pytest.TempPathFactory) -> Followed:
-    """A job over its time: started first, because Slurm looks at times twice a minute only."""
-    slurm, folder = service.shared(), tmp_path_factory.mktemp("late")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
-        told = "trap 'echo told; exit 5' TERM; sleep 600 & wait"
-        system = executor.make(folder, {"poll": 0.1})
-        late = Followed.of(system, order(folder, "time", "bash", "-c", told, run_time_s=61)).until_running()
-    job = late.jobs[0]
-    assert "TimeLimit=00:02:00" in slurm.run("scontrol", "show", "job", job)  # whole minutes, rounded up
-    slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=0")
-    return late
-
-
 @pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch, late: Followed) -> Slurm:
+def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
     running = service.shared()
     monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
     return running
@@ -126,6 +114,20 @@ def test_a_job_that_a_person_cancels(slurm: Slurm, system: BatchSystem, tmp_path
     assert followed.last(1).kind == "CANCELLED"
 
 
+def test_jobs_that_are_cancelled_before_they_begin(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+    """One after the other, to the last of the array, which Slurm lists without its number."""
+    given = order(tmp_path, "early", *SLEEP, count=3, extra=("--begin=now+1hour",))
+    followed = Followed.of(system, given).until(lambda one: len(one.seen) == 3)
+    for job in followed.jobs:
+        slurm.run("scancel", job)
+    followed.until_over()
+    assert [followed.kinds(number) for number in range(3)] == [["PENDING", "CANCELLED"]] * 3
+    single = Followed.of(system, order(tmp_path, "single", *SLEEP, extra=("--begin=now+1hour",)))
+    system.remove(single.jobs, "enough")
+    single.look(thorough=True)
+    assert single.kinds() == ["CANCELLED"]
+
+
 def test_a_job_over_its_memory(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     """Without cgroups Slurm calls it FAILED by signal 9; what it printed says why, and so do we."""
     hog = ("python3", "-c", "import time; hog = b'x' * 300_000_000; time.sleep(600)")
@@ -178,14 +180,6 @@ def test_accounting_knows_what_slurm_forgot(accounted: Slurm, system: BatchSyste
     fresh.until_over()
     assert fresh.last(1).kind == "CANCELLED" and fresh.last(1).reason == "cancelled by root"
     assert system.find(given) is not None
-
-
-def test_a_job_over_its_time(slurm: Slurm, late: Followed) -> None:
-    """It is told to stop first, and its end is waited for."""
-    late.until_over()
-    assert (late.last().kind, late.last().state) == ("TIMEOUT", JobState.COMPLETED)
-    assert (late.known.folder / "out.0").read_text() == "told\n"
-    assert explained(late) == ("executor", "time-limit")
 
 
 def test_a_node_that_fails(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
@@ -288,3 +282,36 @@ def test_jobs_that_slurm_forgot(slurm: Slurm, system: BatchSystem, tmp_path: Pat
     killed.look(thorough=True)
     assert (killed.last().kind, killed.last().state, killed.last().died) == ("LOST", JobState.LOST, True)
     assert system.find(order(tmp_path, "ended", "true")) is not None
+
+
+def test_an_analysis_that_much_befalls_is_processed_once(slurm: Slurm, tmp_path: Path, zmumu_folder: Path) -> None:
+    """A job over its time, one cancelled, one over its memory, a node drained and failed: nobody has to do anything."""
+    with contextlib.closing(BatchDesk("slurm", tmp_path, zmumu_folder)) as desk:
+        sitter = desk.begin(WAITS, jobs=4, executor='memory = "500MB"\n[executor.slurm]\npoll = 0.2\nrequeue = false')
+        until(lambda: (sitter.step(), len(desk.running()) == 4)[1], "four jobs run")
+        until(lambda: len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 4, "four processes have files")
+        late, cancelled, hungry, left = desk.running()
+        slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=DRAIN", "Reason=test")
+        slurm.run("scontrol", "update", f"JobId={late}", "TimeLimit=0")
+        slurm.run("scancel", cancelled)
+        (tmp_path / f"hog-{hungry}").touch()
+        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 3)[1], "three processes are rolled back", 60)
+        slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=DOWN", "Reason=test")
+        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 4)[1], "the fourth, too")
+        slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
+        (tmp_path / "go").touch()
+        end = desk.to_the_end(sitter)
+        assert end.status.complete and not end.problems
+        desk.exactly_once()
+        jobs = {row["batch_id"]: (row["state"], row["reason"]) for row in desk.rows(ENDS)}
+        assert jobs[late] == ("completed", "it ran longer than its time limit")
+        assert jobs[cancelled] == ("removed", "cancelled")
+        assert jobs[hungry] == ("completed", "it used more memory than it asked for")
+        assert jobs[left][0] == "removed" and str(jobs[left][1]).startswith("its node failed")
+        assert "lost" not in {state for state, _ in jobs.values()}
+        reasons = [row["reason"] for row in desk.rows(ROLLED_BACK)]
+        assert f"its job {hungry} ended by signal 9: it used more memory than it asked for" in reasons
+
+
+ROLLED_BACK = "SELECT reason FROM processes WHERE state = 'rolled_back' AND reason <> 'nothing to do'"
+ENDS = "SELECT batch_id, state, reason FROM jobs"

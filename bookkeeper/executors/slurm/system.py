@@ -174,15 +174,17 @@ class SlurmSystem:
         missing: dict[str, tuple[Known, int]] = {}
         for one in known:
             for number, (batch_id, _) in one.open.items():
-                standing = queue.get(batch_id)
+                standing = _of(queue, batch_id)
                 if standing is not None and one.tag in standing.name:
                     found[batch_id] = standing
                 else:
                     missing[batch_id] = (one, number)
         if missing:
             arrays = {batch_id.partition("_")[0] for batch_id in missing}
-            for batch_id, standing in self._accounting.jobs(arrays).items():
-                if batch_id in missing and missing[batch_id][0].tag in standing.name:
+            books = self._accounting.jobs(arrays)
+            for batch_id, (one, _) in missing.items():
+                standing = _of(books, batch_id)
+                if standing is not None and one.tag in standing.name:
                     found[batch_id] = standing
         for batch_id, (one, number) in missing.items():
             if batch_id not in found and (left := _left(one.folder, number)) is not None and left.job == batch_id:
@@ -201,6 +203,14 @@ class SlurmSystem:
             except Refused as refused:
                 if not any(one in str(refused).lower() for one in _OVER):
                     raise
+
+
+def _of(standings: Mapping[str, Standing], batch_id: str) -> Standing | None:
+    """Return how a job stands. The last job of an array, taken away before it began, stands under the array's own id."""
+    found = standings.get(batch_id)
+    if found is None and (last := standings.get(batch_id.partition("_")[0])) and last.word in states.ENDED:
+        return last
+    return found
 
 
 def _accepted(arrays: Sequence[str], count: int) -> Accepted:

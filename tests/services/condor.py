@@ -1,0 +1,97 @@
+"""A real HTCondor pool on this host: one machine with eight slots, started once a session, whose daemons can be killed."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+SCRIPTS = Path(__file__).parent / "batch"
+SLOTS = 8
+
+
+def require() -> None:
+    """Skip the test where no pool can be started."""
+    if sys.platform != "linux":
+        pytest.skip("platform: the pool is Debian's")
+    if os.geteuid() != 0:
+        pytest.skip("privilege: only root installs and starts the pool")
+
+
+class Pool:
+    """The pool: ``environment`` is what its clients need."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._settings = {"CONDOR_STATE": f"/var/tmp/condor-pool-{os.getpid()}", "CONDOR_PORT": str(port)}
+        self._run("condor-up.sh", CONDOR_FRESH="1")
+        self.config = f"{self._settings['CONDOR_STATE']}/etc/condor_config"
+        self.bin = Path(os.environ.get("CONDOR_PREFIX", "/opt/htcondor")) / "usr" / "bin"
+        self.environment = {**os.environ, "CONDOR_CONFIG": self.config}
+        os.environ["CONDOR_CONFIG"] = self.config
+
+    def _run(self, script: str, **settings: str) -> None:
+        done = subprocess.run(
+            ["bash", str(SCRIPTS / script)], env={**os.environ, **self._settings, **settings},
+            capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def tool(self, name: str, *words: str) -> str:
+        """Run one of HTCondor's commands."""
+        done = subprocess.run(
+            [str(self.bin / name), *words], env=self.environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def daemons(self, name: str, *words: str) -> Iterator[psutil.Process]:
+        """Yield the processes of this pool that run a daemon (``condor_shadow``, …), with these words in its command."""
+        for process in psutil.process_iter():
+            try:
+                if process.name() != name or process.environ().get("CONDOR_CONFIG") != self.config:
+                    continue
+                if all(word in process.cmdline() for word in words):
+                    yield process
+            except psutil.Error:
+                continue
+
+    def kill(self, name: str, *words: str) -> None:
+        """Kill a daemon at once; whoever looks after it starts it again."""
+        found = list(self.daemons(name, *words))
+        assert found, f"no {name} {words} runs"
+        for process in found:
+            process.send_signal(signal.SIGKILL)
+
+    def kill_starter_of(self, pid: int) -> None:
+        """Kill the starter that a process runs under."""
+        for parent in psutil.Process(pid).parents():
+            if parent.name() == "condor_starter":
+                parent.send_signal(signal.SIGKILL)
+                return
+        raise AssertionError(f"process {pid} runs under no starter")
+
+    def stop(self) -> None:
+        """Stop it, and remove what it wrote."""
+        self._run("condor-down.sh")
+        subprocess.run(["rm", "-rf", self._settings["CONDOR_STATE"]], check=True)
+
+
+@functools.cache
+def shared() -> Pool:
+    """Return the pool of this session, started when it is first asked for."""
+    require()
+    pool = Pool()
+    atexit.register(pool.stop)
+    return pool
