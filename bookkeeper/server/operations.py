@@ -43,6 +43,7 @@ ROOMS: Final = (
     "access.tokens",
     "check",
     "client.queries",
+    "dagman.left",
     "datasets",
     "estimates.asking",
     "estimates.forecast",

@@ -2,7 +2,7 @@
 
 JOB is a file with a job as JSON, or ``-`` for standard input. What is printed is a line of JSON each:
 ``{"process": …}`` as soon as the process is started, and at the end ``{"outcome": {…}}``. In the place of CATALOG,
-``--ticket TICKET --journal JOURNAL`` let it work without one.
+``--ticket TICKET --journal JOURNAL`` let it work without one; where JOURNAL is a folder, each run writes its own there.
 
 Of a job that travelled (``freight``), what else travelled lies beside its file, also the token (``bookkeeper-token``)
 and the certificate of the server's authority (``bookkeeper-ca.pem``), and what its command printed follows on standard error at the end, which is all that comes back from its node.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Mapping
@@ -76,7 +77,10 @@ def _opened(where: list[str]) -> Any:
         return open_existing(where[0])
     from bookkeeper.journal import Offline
 
-    return Offline(Path(where[1]), Path(where[3]), node=socket.gethostname())
+    journal = Path(where[3]).absolute()
+    if journal.is_dir():  # each run has one of its own there: a batch job may run twice
+        journal = journal / f"{secrets.token_hex(8)}.journal"
+    return Offline(Path(where[1]).absolute(), journal, node=socket.gethostname())
 
 
 def _on_event(kind: str, body: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from bookkeeper_cli import catalogs, render
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOUNS: Final = ("file", "dataset", "project", "process", "failures", "node", "token", "plugin", "transfer")
+NOUNS: Final = ("file", "dataset", "project", "process", "dag", "failures", "node", "token", "plugin", "transfer")
 """Commands that have verbs of their own; each is a module of that name."""
 
 HOMES: Final = {
@@ -38,6 +38,7 @@ HOMES: Final = {
     "pack": "pack",
     "ticket": "journal",
     "ingest": "journal",
+    "dag": "dag",
     "process": "process",
     "status": "status",
     "failures": "failures",
