@@ -22,11 +22,14 @@ OURS: Final = frozenset(
     {
         "arguments", "batch_name", "environment", "env", "error", "executable", "getenv", "initialdir", "input", "log",
         "max_idle", "max_materialize", "max_retries", "notification", "output", "queue", "transfer_executable", "universe",
-        "success_exit_code", "when_to_transfer_output", "should_transfer_files", "transfer_input_files",
+        "log_xml", "success_exit_code", "when_to_transfer_output", "should_transfer_files", "transfer_input_files",
         "transfer_output_files", f"+{TAG}".lower(), f"my.{TAG}".lower(),
     }
 )  # fmt: skip
 """What a spec may not say in other words: it would part the jobs from their submission."""
+
+SHARED: Final = "PATH, HOME, LANG, LC_ALL, LD_LIBRARY_PATH, PYTHONPATH, VIRTUAL_ENV, CONDA_PREFIX"
+"""What jobs that see the folders of this host have of its environment: HTCondor gives them not even a ``PATH``."""
 
 _LINE: Final = re.compile(r"\s*(\+?[A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*)")
 
@@ -40,7 +43,7 @@ def extra_lines(asks: Asks) -> Iterator[tuple[str, str]]:
     """Yield the extra lines of a spec as name and value. Raises `UsageError` for one that is none, or not the spec's to say."""
     for line in asks.extra:
         match = _LINE.fullmatch(line)
-        if match is None:
+        if match is None or match[2].endswith("\\"):
             raise UsageError(
                 f"[executor] extra: {line!r} is no line of a submit description", remedy="write name = value"
             )
@@ -57,7 +60,8 @@ def _lines(order: Order, options: Options) -> Iterator[tuple[str, str]]:
     yield "universe", "vanilla" if asks.container is None else "container"
     if asks.container is not None:
         yield "container_image", plain(asks.container)
-    yield "executable", plain(order.command[0])
+    program = next((str(path) for path in order.files if path.name == order.command[0]), None) if travels else None
+    yield "executable", plain(program or order.command[0])
     yield "arguments", quoted(order.command[1:])
     yield "initialdir", plain(str(order.folder))
     yield "output", "out.$(Process)"
@@ -65,15 +69,17 @@ def _lines(order: Order, options: Options) -> Iterator[tuple[str, str]]:
     yield "log", LOG
     set_ = quoted(f"{name}={value}" for name, value in asks.environment.items())
     yield "environment", f'"{set_[1:-1]} BOOKKEEPER_JOB_ID=$(Cluster).$(Process)"'
-    yield "transfer_executable", "true" if travels else "false"
+    if not travels and asks.container is None:
+        yield "getenv", SHARED
+    yield "transfer_executable", "true" if program else "false"
     if travels or options.spool:
         yield "should_transfer_files", "YES"
         yield "when_to_transfer_output", "ON_EXIT"
         yield "transfer_output_files", '""'
     else:
         yield "should_transfer_files", "NO"
-    if order.files:
-        yield "transfer_input_files", ", ".join(_path(str(path)) for path in order.files)
+    if inputs := [_path(str(path)) for path in order.files if str(path) != program]:
+        yield "transfer_input_files", ", ".join(inputs)
     yield from _sizes(asks)
     yield "batch_name", plain(order.title)
     yield "notification", "never"

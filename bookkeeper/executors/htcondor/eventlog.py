@@ -1,131 +1,134 @@
-"""What a job event log tells, from where reading stopped the last time.
+"""Read a job event log from where reading stopped the last time.
 
-The position is the file (device and inode) and an offset in it. `htcondor2.JobEventLog` reads from there, and stops before
-an event that is only half written. A log that was replaced, or is shorter than it was, is read from its beginning: what it
-tells twice changes nothing. A log that is not there yet tells nothing.
+`htcondor2.JobEventLog` parses the events. What it cannot do is done here: it remembers an offset, but not of which file, so a
+log that was rotated, cut, replaced or copied would be read from the middle of an event; and where an event is half
+written it waits a second. A position is the file (device, inode), the offset, a checksum of what stands before it, and
+the time of the last event.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from bookkeeper.executors.batch import Known, Seen
-from bookkeeper_schema.states import OVER, JobState
+END: Final = b"\n...\n"
+"""What stands behind an event."""
 
-SUBMIT, EXECUTE, EXECUTABLE_ERROR, EVICTED, TERMINATED, SHADOW_EXCEPTION = 0, 1, 2, 4, 5, 7
-ABORTED, SUSPENDED, UNSUSPENDED, HELD, RELEASED = 9, 10, 11, 12, 13
-DISCONNECTED, RECONNECTED, RECONNECT_FAILED = 22, 23, 24
+BEFORE: Final = 256
+"""Bytes before an offset by which a file is known again."""
 
-NAMES: Final = {
-    SUBMIT: "submitted", EXECUTE: "running", EXECUTABLE_ERROR: "executable_error", EVICTED: "evicted",
-    TERMINATED: "terminated", SHADOW_EXCEPTION: "shadow_exception", ABORTED: "removed", SUSPENDED: "suspended",
-    UNSUSPENDED: "resumed", HELD: "held", RELEASED: "released", DISCONNECTED: "disconnected",
-    RECONNECTED: "reconnected", RECONNECT_FAILED: "reconnect_failed",
-}  # fmt: skip
-"""The events that change something, by their numbers; all others tell how much a job uses, and the like."""
-
-STATES: Final = {
-    SUBMIT: JobState.IDLE, EXECUTE: JobState.RUNNING, EVICTED: JobState.IDLE, TERMINATED: JobState.COMPLETED,
-    SHADOW_EXCEPTION: JobState.IDLE, ABORTED: JobState.REMOVED, SUSPENDED: JobState.SUSPENDED,
-    UNSUSPENDED: JobState.RUNNING, HELD: JobState.HELD, RELEASED: JobState.IDLE, RECONNECT_FAILED: JobState.IDLE,
-}  # fmt: skip
-
-ENDS: Final = frozenset({EVICTED, TERMINATED, ABORTED, HELD, RECONNECT_FAILED, SHADOW_EXCEPTION})
-"""After these nothing of the job runs any more, as far as the schedd knows."""
-
-Event = Any
+Event = Mapping[str, Any]
 """An `htcondor2.JobEvent`."""
 
 
-def read(path: Path, position: str | None) -> tuple[str | None, list[Event]]:
-    """Return the events behind a position, and the position behind them."""
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where reading stopped."""
+
+    file: str = ""
+    offset: int = 0
+    before: int = 0
+    at: int = 0
+
+    @classmethod
+    def of(cls, said: str | None) -> Position:
+        """Return what `text` gave; the beginning for what says nothing."""
+        return cls(**json.loads(said)) if said else cls()
+
+    def text(self) -> str:
+        """Return it as the catalog keeps it."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def read(path: Path, said: str | None) -> tuple[str | None, list[Event]]:
+    """Return the events behind a position, in order, and the position behind them; a log that is not there tells nothing.
+
+    Of a log that was rotated (``events.log.1``, ``events.log.old``, …) the rest is read first. One that was cut or
+    replaced is read from its beginning, without what is older than the last event that was told.
+    """
+    position = Position.of(said)
+    events: list[Event] = []
+    for piece, begins in _pieces(path, position):
+        found, position = _read(piece, replace(position, offset=begins, file=_identity(piece)))
+        events += found
+    return (said if position == Position.of(said) else position.text()), events
+
+
+def _pieces(path: Path, position: Position) -> Iterator[tuple[Path, int]]:
+    """Yield the files to read, the oldest first, each with the offset to begin at."""
+    try:
+        identity = _identity(path)
+    except FileNotFoundError:
+        return
+    if position.file in ("", identity) or _goes_on(path, position):  # the last: it is a copy of what was read
+        yield path, position.offset if _goes_on(path, position) else 0
+        return
+    for other in sorted(path.parent.glob(f"{path.name}.*")):
+        if _identity(other) == position.file and _goes_on(other, position):
+            yield other, position.offset
+    yield path, 0
+
+
+def _identity(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _goes_on(path: Path, position: Position) -> bool:
+    """Tell whether a file has, up to the offset, what was read there."""
+    return path.stat().st_size >= position.offset and _before(path, position.offset) == position.before
+
+
+def _before(path: Path, offset: int) -> int:
+    if offset == 0:
+        return 0
+    with path.open("rb") as stream:
+        begins = max(0, offset - BEFORE)
+        return zlib.crc32(os.pread(stream.fileno(), offset - begins, begins))
+
+
+def _read(path: Path, position: Position) -> tuple[list[Event], Position]:
+    """Return the events of a file from an offset on, and the position behind the last whole one."""
     import htcondor2
 
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return position, []
-    before = json.loads(position) if position else {}
-    file, offset = [found.st_dev, found.st_ino], int(before.get("offset", 0))
-    if before.get("file") != file or found.st_size < offset:
-        offset = 0
-    if found.st_size == offset:
-        return position, []
+    offset, last = position.offset, position.at
+    whole, count = _whole(path, offset)
+    if whole == offset:
+        return [], position
     log = htcondor2.JobEventLog.__new__(htcondor2.JobEventLog)
-    log.__setstate__(({"_deadline": 0, "_filename": str(path)}, offset))  # as a log that was pickled there
+    log.__setstate__(({"_deadline": 0, "_filename": str(path)}, offset))  # as one that was pickled there
+    events: list[Event] = []
     try:
-        events = list(log.events(stop_after=0))
-        offset = log.__getstate__()[1]
+        while offset < whole:
+            for event in islice(log.events(stop_after=0), count):
+                at = event.timestamp
+                if at >= position.at or position.offset:
+                    events.append(event)
+                    last = max(last, at)
+            reached = log.__getstate__()[1]
+            if reached == offset:  # it stops at what is no event, too, and mostly goes on behind it when asked again
+                break
+            offset = reached
+            count = 1
     finally:
         log.close()
-    return json.dumps({"file": file, "offset": offset}), events
+    offset = whole
+    return events, Position(position.file, offset, _before(path, offset), last)
 
 
-def tell(events: Iterable[Event], known: Known) -> Iterator[Seen]:
-    """Yield what these events say of the jobs of a submission.
+def _whole(path: Path, offset: int) -> tuple[int, int]:
+    """Return where the last event ends that is whole, and how many events there are up to there, at most.
 
-    A job that starts while it is known to run was started before: its shadow or its machine died without a word, and
-    what it ran then is not its own any more.
+    Asked for one that is half written, `htcondor2.JobEventLog` waits a second for the rest.
     """
-    states = {number: state for number, (_, state) in known.open.items()}
-    cluster = int(known.batch_id)
-    for event in events:
-        kind, number = int(event.type), int(event.proc)
-        if kind not in NAMES or event.cluster != cluster or number < 0:
-            continue
-        again = kind == EXECUTE and states.get(number) in (JobState.RUNNING, JobState.SUSPENDED)
-        state = STATES.get(kind)
-        if state is not None and states.get(number) not in OVER:
-            states[number] = state
-        ended = kind in (TERMINATED, EVICTED)
-        yield Seen(
-            number=number,
-            kind=NAMES[kind],
-            at=float(event.timestamp),
-            state=state,
-            died=kind in ENDS or again,
-            node=_node(event) if kind == EXECUTE else None,
-            hold_code=_number(event, "HoldReasonCode") if kind == HELD else None,
-            hold_subcode=_number(event, "HoldReasonSubCode") if kind == HELD else None,
-            exit_code=_number(event, "ReturnValue") if ended else None,
-            signal=_number(event, "TerminatedBySignal") if ended else None,
-            reason=_reason(kind, event, again=again),
-            detail=_usage(event) if ended else {},
-        )
-
-
-def _reason(kind: int, event: Event, *, again: bool) -> str | None:
-    if kind == TERMINATED:
-        return None
-    for name in ("HoldReason", "Reason", "DisconnectReason", "NoReconnectReason", "Message"):
-        if (text := event.get(name)) is not None and str(text).strip():
-            return " ".join(str(text).split())[:500]
-    if again:
-        return "started again, and nobody told that it had stopped: its shadow or its machine died"
-    return "evicted from its slot" if kind == EVICTED else None
-
-
-def _node(event: Event) -> str | None:
-    """Return the machine of a slot: the name behind its last ``@``, else the address in ``ExecuteHost``."""
-    slot = str(event.get("SlotName") or "")
-    if "@" in slot:
-        return slot.rpartition("@")[2] or None
-    host = str(event.get("ExecuteHost") or "")
-    return host.strip("<>").partition(":")[0] or None
-
-
-def _number(event: Event, name: str) -> int | None:
-    value = event.get(name)
-    try:
-        return None if value is None else int(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _usage(event: Event) -> dict[str, Any]:
-    """Return what the job used: memory in MB, disk in KB, bytes over the network."""
-    names = {"MemoryUsage": "memory_mb", "DiskUsage": "disk_kb", "SentBytes": "sent", "ReceivedBytes": "received"}
-    return {ours: float(event[theirs]) for theirs, ours in names.items() if isinstance(event.get(theirs), int | float)}
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        data = stream.read()
+    end = data.rfind(END)
+    return (offset, 0) if end < 0 else (offset + end + len(END), data.count(END))

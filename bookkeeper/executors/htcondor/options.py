@@ -16,6 +16,7 @@ class Options(BaseModel):
     ``schedd`` names an access point other than this host's, found through the collector ``pool`` (else the configured
     one). ``spool``: the access point keeps a copy of all that jobs read and print, as it must where it is another host.
     ``max_idle``: so many jobs wait in the queue at most, the others are made as these start (late materialization).
+    ``poll``: seconds between two questions about spooled jobs, whose event log is on the access point.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -24,6 +25,7 @@ class Options(BaseModel):
     pool: str | None = None
     spool: bool = False
     max_idle: int = Field(default=1000, ge=1)
+    poll: float = Field(default=15.0, gt=0)
 
 
 def read(options: Mapping[str, Any]) -> Options:

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from bookkeeper.errors import ExecutorUnavailable, UsageError
 from bookkeeper.executors.batch import Accepted, Asks, Known, Order, Seen
-from bookkeeper.executors.htcondor import eventlog
+from bookkeeper.executors.htcondor import eventlog, telling
+from bookkeeper.executors.htcondor.access import AccessPoint, among, bindings
 from bookkeeper.executors.htcondor.description import LOG, TAG, description, extra_lines, string
 from bookkeeper.executors.htcondor.options import Options
 from bookkeeper_schema.states import JobState
 
 SUBMIT_FILE: Final = "jobs.sub"
 
-STATUS: Final = {
-    1: JobState.IDLE, 2: JobState.RUNNING, 3: JobState.REMOVED, 4: JobState.COMPLETED, 5: JobState.HELD,
-    6: JobState.RUNNING, 7: JobState.SUSPENDED,
-}  # fmt: skip
-"""JobStatus; 6: it transfers its output.
-
-https://htcondor.readthedocs.io/en/latest/classad-attributes/job-classad-attributes.html
-"""
-
-ASKED: Final = [
-    "ClusterId", "ProcId", "JobStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode", "RemoteHost", "ExitCode",
-    "ExitSignal", "ExitBySignal", "RemoveReason", "EnteredCurrentStatus", "JobMaterializeNextProcId", TAG,
-]  # fmt: skip
-
-SPOOLING: Final = 16
-"""The hold code of a job whose files have not come yet."""
-
-CHUNK: Final = 500
-"""Jobs named in one question."""
+GLANCE: Final = 0.2
+"""Seconds between two looks at whether a log has grown."""
 
 
 class HTCondor:
-    """One access point."""
+    """One access point, and the event logs of what was submitted to it."""
 
     kind = "htcondor"
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._found: Any = None
+        self._access = AccessPoint(options)
+        self._closing = threading.Event()
         self._passed_on: dict[str, float] = {}
+        self._logs: dict[Path, int] = {}
+        self._asked: dict[str, tuple[float, list[Any]]] = {}
 
     # -- handing over ----------------------------------------------------------------------------------------------
 
@@ -57,7 +45,12 @@ class HTCondor:
         for what, path in (("proxy", asks.proxy), ("token", asks.token)):
             if path is not None and not Path(path).is_file():
                 raise UsageError(f"[executor] {what}: there is no file {path}", remedy="make it, or name another")
-        _bindings()
+        if self._options.spool and asks.transfer != "files":
+            remedy = 'add transfer = "files" to [executor], and the catalog\'s address for jobs if they cannot reach it'
+            raise UsageError(
+                "[executor.htcondor] spool: another host's jobs do not see this one's folders", remedy=remedy
+            )
+        bindings()
 
     def prepare(self, order: Order) -> Sequence[Path]:
         """See `BatchSystem.prepare`."""
@@ -69,35 +62,58 @@ class HTCondor:
     def submit(self, order: Order) -> Accepted:
         """See `BatchSystem.submit`: one transaction of the schedd."""
         self.prepare(order)
-        htcondor2 = _bindings()
-        with _available():
-            described = htcondor2.Submit(description(order, self._options))
-            made = self._schedd().submit(described, count=order.count, spool=self._options.spool)
-            if self._options.spool:
-                self._schedd().spool(made)
-        return _accepted(made.cluster(), order.count)
+        return _accepted(self._access.submit(description(order, self._options), order.count), order.count)
 
     def find(self, order: Order) -> Accepted | None:
         """See `BatchSystem.find`. A spooled cluster whose files did not all come would be held for ever: it is removed."""
-        htcondor2 = _bindings()
         question = f"{TAG} == {string(order.tag)}"
-        with _available():
-            ads = self._schedd().query(question, ASKED, opts=htcondor2.QueryOpt.IncludeClusterAd)
-            if self._options.spool and any(ad.get("HoldReasonCode") == SPOOLING for ad in ads):
-                self._act("Remove", sorted({str(ad["ClusterId"]) for ad in ads}), "its files did not come")
-                return None
-            if not ads:
-                ads = self._schedd().history(question, ["ClusterId"], match=1)
+        ads = self._access.queue(question)
+        queued = bool(ads)
+        if not queued:
+            ads = self._access.history(question, order.count if self._options.spool else 1)
+        if self._options.spool and any("ProcId" in ad and "StageInFinish" not in ad for ad in ads):
+            if queued:
+                self._access.act("Remove", sorted({str(ad["ClusterId"]) for ad in ads}), "its files did not come")
+            return None
         return _accepted(int(ads[0]["ClusterId"]), order.count) if ads else None
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def follow(self, known: Known) -> tuple[str | None, Sequence[Seen]]:
-        """See `BatchSystem.follow`: reads the event log."""
-        _bindings()
-        with _available():
-            position, events = eventlog.read(known.folder / LOG, known.position)
-            return position, list(eventlog.tell(events, known))
+        """See `BatchSystem.follow`: reads the event log; of spooled jobs, which have theirs elsewhere, asks their schedd."""
+        if self._options.spool:
+            return self._follow_queue(known)
+        log = known.folder / LOG
+        try:
+            position, events = eventlog.read(log, known.position)
+            self._logs[log] = _size(log)
+        except OSError as error:
+            raise ExecutorUnavailable(f"{log} cannot be read: {error.strerror}") from error
+        return position, list(telling.of_events(events, known))
+
+    def _follow_queue(self, known: Known) -> tuple[str | None, Sequence[Seen]]:
+        """Compare spooled jobs with their ads, ``poll`` seconds old at most. The position is how often each was started."""
+        asked_at, ads = self._asked.get(known.batch_id, (float("-inf"), []))
+        if time.monotonic() - asked_at < self._options.poll:
+            return known.position, ()
+        before: dict[str, int] = json.loads(known.position) if known.position else {}
+        ads = self._access.queue(among([int(known.batch_id)]))
+        self._asked[known.batch_id] = time.monotonic(), ads
+        starts, seen = dict(before), list[Seen]()
+        for ad in ads:
+            number = int(ad.get("ProcId", -1))
+            if number not in known.open:
+                continue
+            state, begun = known.open[number][1], int(ad.get("NumShadowStarts") or 0)
+            told = list(telling.of_ad(number, state, ad, started=True))
+            if state in telling.ON_A_NODE and begun > before.get(str(number), begun):
+                at = float(ad["EnteredCurrentStatus"])
+                seen.append(Seen(number, "evicted", at, JobState.IDLE, died=True, reason=telling.AGAIN))
+                told = told or list(telling.of_ad(number, JobState.IDLE, ad, started=True))
+            if begun:
+                starts[str(number)] = begun
+            seen += told
+        return json.dumps(starts, separators=(",", ":")) if starts else known.position, seen
 
     def reconcile(self, known: Sequence[Known]) -> Mapping[int, Sequence[Seen]]:
         """See `BatchSystem.reconcile`: one question to the queue, and one to the history about those that are not in it."""
@@ -107,11 +123,12 @@ class HTCondor:
         ads, gone = self._ads(clusters)
         told: dict[int, Sequence[Seen]] = {}
         for cluster, one in clusters.items():
+            started = not self._options.spool and not (one.folder / LOG).exists()
             seen: list[Seen] = []
             for number, (_, state) in one.open.items():
                 ad = ads.get((cluster, number))
                 if ad is not None:
-                    seen += _difference(number, state, ad)
+                    seen += telling.of_ad(number, state, ad, started=started)
                 elif (cluster, number) in gone:
                     why = "neither in the queue nor in the history of its access point"
                     seen.append(Seen(number, "lost", time.time(), JobState.LOST, died=True, reason=why))
@@ -121,52 +138,60 @@ class HTCondor:
 
     def _ads(self, clusters: Mapping[int, Known]) -> tuple[dict[tuple[int, int], Any], set[tuple[int, int]]]:
         """Return the ads of jobs, in the queue or of those that left it; and which are in neither, and not to come yet."""
-        htcondor2 = _bindings()
-        with _available():
-            queued = self._schedd().query(_among(clusters), ASKED, opts=htcondor2.QueryOpt.IncludeClusterAd)
-            made = {ad["ClusterId"]: ad.get("JobMaterializeNextProcId") for ad in queued if ad.get("ProcId") is None}
-            ads = {(ad["ClusterId"], ad["ProcId"]): ad for ad in queued if ad.get("ProcId") is not None}
-            gone = {
-                (cluster, number)
-                for cluster, one in clusters.items()
-                for number in one.open
-                if (cluster, number) not in ads and not _to_come(made.get(cluster), number)
-            }
-            if gone:
-                asked = {cluster for cluster, _ in gone}
-                most = sum(clusters[cluster].jobs for cluster in asked)
-                past = self._schedd().history(_among(asked), ASKED, match=most)
-                ads |= {(ad["ClusterId"], ad["ProcId"]): ad for ad in past}
-        return ads, gone
+        queued = self._access.queue(among(clusters))
+        next_number = {ad["ClusterId"]: ad.get("JobMaterializeNextProcId") for ad in queued if ad.get("ProcId") is None}
+        ads = {(ad["ClusterId"], ad["ProcId"]): ad for ad in queued if ad.get("ProcId") is not None}
+        away = {
+            (cluster, number)
+            for cluster, one in clusters.items()
+            for number in one.open
+            if (cluster, number) not in ads and not _to_come(next_number.get(cluster), number)
+        }
+        if away:
+            asked = {cluster for cluster, _ in away}
+            past = self._access.history(among(asked), sum(clusters[cluster].jobs for cluster in asked))
+            ads = {(ad["ClusterId"], ad["ProcId"]): ad for ad in past} | ads
+        return ads, away - ads.keys()
 
     # -- people's verbs --------------------------------------------------------------------------------------------
 
     def remove(self, jobs: Sequence[str], reason: str) -> None:
-        """See `BatchSystem.remove`."""
-        with _available():
-            self._act("Remove", jobs, reason)
+        """See `BatchSystem.remove`. Where those that are not made yet are among them, the whole cluster if it is all of it.
+
+        Else they are made, and may be removed then.
+        """
+        if self._access.act("Remove", jobs, reason):
+            whole = [str(cluster) for cluster, numbers in _by_cluster(jobs).items() if self._is_all(cluster, numbers)]
+            if whole:
+                self._access.act("Remove", whole, reason)
+
+    def _is_all(self, cluster: int, numbers: set[int]) -> bool:
+        """Tell whether these are all jobs of a cluster that are in the queue or are to be made yet."""
+        ads = self._access.queue(among([cluster]))
+        made = {ad["ProcId"] for ad in ads if ad.get("ProcId") is not None}
+        for ad in ads:
+            if ad.get("ProcId") is None and ad.get("JobMaterializeNextProcId") is not None:
+                to_come = range(int(ad["JobMaterializeNextProcId"]), int(ad["TotalSubmitProcs"]))
+                return bool(to_come) and made <= numbers and numbers.issuperset(to_come)
+        return False
 
     def hold(self, jobs: Sequence[str], reason: str) -> None:
         """See `BatchSystem.hold`."""
-        with _available():
-            self._act("Hold", jobs, reason)
+        self._access.act("Hold", jobs, reason)
 
     def release(self, jobs: Sequence[str]) -> None:
         """See `BatchSystem.release`."""
-        with _available():
-            self._act("Release", jobs, "released")
+        self._access.act("Release", jobs, "released")
 
     def fetch(self, known: Known, number: int) -> None:
         """See `BatchSystem.fetch`: what was spooled is brought back."""
-        if self._options.spool:
-            with _available():
-                self._schedd().retrieve([f"{known.batch_id}.{number}"])
+        if self._options.spool and not (known.folder / f"out.{number}").exists():
+            self._access.retrieve(f"{known.batch_id}.{number}")
 
     def forget(self, known: Known) -> None:
         """See `BatchSystem.forget`: spooled jobs stay in the queue, completed, until they are removed."""
         if self._options.spool:
-            with _available():
-                self._act("Remove", [known.batch_id], "its files were retrieved")
+            self._access.act("Remove", [known.batch_id], "its files were retrieved")
 
     def renew(self, known: Known) -> None:
         """See `BatchSystem.renew`. Where nothing is spooled, the shadow itself sees that the file of a proxy is newer."""
@@ -177,48 +202,36 @@ class HTCondor:
             changed = Path(proxy).stat().st_mtime
         except FileNotFoundError:
             return
-        if changed == self._passed_on.setdefault(known.tag, changed):
+        if changed == self._passed_on.get(known.tag):
             return
-        with _available():
-            for job, _ in known.open.values():
-                cluster, _, number = job.partition(".")
-                self._schedd().refreshGSIProxy(int(cluster), int(number), proxy, -1)
+        for job, _ in known.open.values():
+            self._access.renew_proxy(job, proxy)
         self._passed_on[known.tag] = changed
 
     def wait(self, seconds: float) -> None:
-        """See `BatchSystem.wait`."""
-        threading.Event().wait(seconds)
+        """See `BatchSystem.wait`: until a log that was followed has grown."""
+        end = time.monotonic() + seconds
+        while not any(_size(log) != size for log, size in self._logs.items()):
+            left = end - time.monotonic()
+            if left <= 0 or self._closing.wait(min(left, GLANCE)):
+                return
 
     def close(self) -> None:
         """See `BatchSystem.close`."""
-        self._found = None
-
-    # -- the schedd ------------------------------------------------------------------------------------------------
-
-    def _schedd(self) -> Any:
-        """Return the access point, looked up once."""
-        if self._found is None:
-            htcondor2 = _bindings()
-            if self._options.schedd is None and self._options.pool is None:
-                self._found = htcondor2.Schedd()
-            else:
-                collector = htcondor2.Collector(self._options.pool) if self._options.pool else htcondor2.Collector()
-                self._found = htcondor2.Schedd(collector.locate(htcondor2.DaemonType.Schedd, self._options.schedd))
-        return self._found
-
-    def _act(self, action: str, jobs: Sequence[str], reason: str) -> None:
-        """Do something to jobs. A reason goes as (text, code): 25.14 drops a plain string."""
-        kind = getattr(_bindings().JobAction, action)
-        for begin in range(0, len(jobs), CHUNK):
-            self._schedd().act(kind, list(jobs[begin : begin + CHUNK]), reason=(reason, 0))
+        self._closing.set()
+        self._access.close()
 
 
 def _accepted(cluster: int, count: int) -> Accepted:
     return Accepted(str(cluster), tuple(f"{cluster}.{number}" for number in range(count)))
 
 
-def _among(clusters: Collection[int]) -> str:
-    return " || ".join(f"ClusterId == {cluster}" for cluster in sorted(clusters))
+def _by_cluster(jobs: Iterable[str]) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = {}
+    for job in jobs:
+        cluster, _, number = job.partition(".")
+        found.setdefault(int(cluster), set()).add(int(number))
+    return found
 
 
 def _to_come(next_number: Any, number: int) -> bool:
@@ -226,45 +239,7 @@ def _to_come(next_number: Any, number: int) -> bool:
     return next_number is not None and number >= int(next_number)
 
 
-def _difference(number: int, state: JobState, ad: Mapping[str, Any]) -> Iterator[Seen]:
-    """Tell what an ad says other than is known."""
-    found = STATUS.get(int(ad.get("JobStatus") or 0))
-    if found is None or found is state:
-        return
-    held, over = found is JobState.HELD, found is JobState.COMPLETED
-    signal = ad.get("ExitSignal") if over and ad.get("ExitBySignal") else None
-    yield Seen(
-        number=number,
-        kind="reconciled",
-        at=float(ad.get("EnteredCurrentStatus") or time.time()),
-        state=found,
-        died=found not in (JobState.RUNNING, JobState.SUSPENDED),
-        node=str(ad["RemoteHost"]).rpartition("@")[2] if ad.get("RemoteHost") else None,
-        hold_code=ad.get("HoldReasonCode") if held else None,
-        hold_subcode=ad.get("HoldReasonSubCode") if held else None,
-        exit_code=ad.get("ExitCode") if over and signal is None else None,
-        signal=signal,
-        reason=ad.get("HoldReason") if held else ad.get("RemoveReason"),
-    )
-
-
-def _bindings() -> Any:
-    """Return the module. Raises `UsageError` where it is not installed."""
-    try:
-        import htcondor2
-    except ImportError as error:
-        raise UsageError(
-            "HTCondor's Python bindings are not installed", remedy="pip install 'bookkeeper[htcondor]'"
-        ) from error
-    return htcondor2
-
-
-@contextmanager
-def _available() -> Iterator[None]:
-    """Tell in our words what the bindings raise."""
-    import htcondor2
-
-    try:
-        yield
-    except (htcondor2.HTCondorException, RuntimeError, OSError, ValueError, KeyError, IndexError) as error:
-        raise ExecutorUnavailable(f"HTCondor does not answer: {' '.join(str(error).split())[:300]}") from error
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return -1

@@ -1,0 +1,92 @@
+"""HTCondor: reading event logs, against its own reader alone; and handing over ten thousand jobs, against a bare submit.
+
+The second needs a pool, as the tests start one; where none can be started there is no such row.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from measure import Row, medians, seconds
+
+JOBS = 10_000
+
+LOG = Path(__file__).parents[1] / "data" / "condor-logs" / "4x-kill-schedd.log"
+"""The log of one job: submitted, running, sized, disconnected, reconnected, sized, terminated."""
+
+
+def rows() -> Iterator[Row]:
+    """Yield what was measured; events a second and seconds a submission are printed beside."""
+    with tempfile.TemporaryDirectory(prefix="bookkeeper-htcondor-", ignore_cleanup_errors=True) as name:
+        yield _ingestion(Path(name))
+        if os.getuid() == 0 and shutil.which("apt-get"):
+            yield _submission(Path(name))
+
+
+def _ingestion(folder: Path) -> Row:
+    """All that jobs did, read, told and taken in by the words of `Seen`; `htcondor2.JobEventLog` only parses them."""
+    import htcondor2
+
+    from bookkeeper.executors import htcondor
+    from bookkeeper.executors.batch import Asks, Known
+    from bookkeeper_schema.states import JobState
+
+    jobs = JOBS // 5
+    one = LOG.read_text()
+    log = folder / "events.log"
+    log.write_text("".join(one.replace("(050.000.000)", f"(050.{number:03}.000)") for number in range(jobs)))
+    events = one.count("\n...\n") * jobs
+    open_ = {number: (f"50.{number}", JobState.IDLE) for number in range(jobs)}
+    known = Known(1, "bench", folder, "50", None, jobs, open_, Asks())
+    system = htcondor.make(folder, {})
+
+    def ours() -> float:
+        return seconds(lambda: len(system.follow(known)[1]))
+
+    def alone() -> float:
+        return seconds(lambda: sum(1 for _ in htcondor2.JobEventLog(str(log)).events(stop_after=0)))
+
+    found = medians({"ours": ours, "alone": alone}, 5)
+    for what, took in found.items():
+        print(f"  event log, {what}: {events / took:,.0f} events/s", file=sys.stderr)
+    return Row("event log, read and told", found["alone"] / found["ours"], "htcondor2.JobEventLog alone", 0.3, "higher")
+
+
+def _submission(folder: Path) -> Row:
+    """Jobs that wait in the queue; a cluster of one job is what any submission costs."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    import htcondor2
+
+    from bookkeeper.executors import htcondor
+    from bookkeeper.executors.batch import Asks, Order
+    from services import condor
+
+    condor.shared()
+    htcondor2.reload_config()
+    system, count = htcondor.make(folder, {}), iter(range(1 << 20))
+
+    def submit(jobs: int) -> float:
+        place = folder / f"submission-{next(count)}"
+        place.mkdir()
+        asks = Asks(extra=("requirements = false",))
+        order = Order(place.name, jobs, ("/bin/sleep", "60"), place, asks)
+        took = seconds(lambda: system.submit(order))
+        found = system.find(order)
+        assert found is not None and len(found.jobs) == jobs
+        htcondor2.Schedd().act(htcondor2.JobAction.Remove, [found.batch_id], reason=("measured", 0))
+        return took
+
+    found = medians({"many": lambda: submit(JOBS), "one": lambda: submit(1)}, 3)
+    print(f"  submit of {JOBS:,} jobs: {found['many']:.3f} s", file=sys.stderr)
+    return Row(f"submit {JOBS} jobs", found["many"] / found["one"], "submit one job", 20, "lower")
+
+
+if __name__ == "__main__":
+    import measure
+
+    measure.show(rows())
