@@ -136,4 +136,5 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for place in places:
         monkeypatch.syspath_prepend(place)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))  # a pool of its own, also behind a server
     yield
