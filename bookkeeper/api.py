@@ -105,6 +105,9 @@ class Catalog:
         max_wall: Lease = None,
         output_required: bool | None = None,
         policy: Mapping[str, Any] | None = None,
+        near_limit: int | None = None,
+        transfer_deadline: Lease = None,
+        link_limit: int | None = None,
         station: str | None = None,
         owner: str | None = None,
     ) -> Project:
@@ -113,7 +116,9 @@ class Catalog:
         Left unsaid, ``max_attempts`` is 3, ``files_per_process`` 100, ``lease`` 10 minutes, and there is no ``max_wall``
         and no output required; a project that exists keeps its own. ``lease`` and ``max_wall`` are seconds or words such
         as ``"10m"``; ``partition_by`` is ``{"files": 5}``, ``{"bytes": …}`` or ``{"entries": …}``; ``policy`` says how
-        failures are retried, as ``{"retry": {"transient_io": {"max_retries": 10}}, "brake": {"identical": 5}}``.
+        failures are retried, as ``{"retry": {"transient_io": {"max_retries": 10}}, "brake": {"identical": 5}}``. From
+        ``near_limit`` bytes at near storages on nothing is delivered; outputs have ``transfer_deadline`` (a day) to arrive
+        from there, ``link_limit`` (4) of them at once over a link.
         """
         if partition_by is not None and len(partition_by) != 1:
             raise UsageError("partition_by takes one of files, bytes, entries", remedy='for example {"files": 5}')
@@ -125,6 +130,9 @@ class Catalog:
             "max_wall": None if max_wall is None else durations.seconds(max_wall),
             "output_required": output_required,
             "policy": policy,
+            "near_limit": near_limit,
+            "transfer_deadline": None if transfer_deadline is None else durations.seconds(transfer_deadline),
+            "link_limit": link_limit,
         }
         unsaid = [rule for rule, value in said.items() if value is None]
         given = {rule: value for rule, value in said.items() if value is not None}

@@ -21,7 +21,8 @@ from bookkeeper.retries import refusal
 
 EXISTING: Final = """
 SELECT j.id, j.recovers, j.application_family, j.application_name, j.application_version, r.snapshot_id, d.name,
-       r.partition_by, r.partition_size, r.max_attempts, r.files_per_process, r.lease, r.max_wall, r.output_required, r.policy, r.id
+       r.partition_by, r.partition_size, r.max_attempts, r.files_per_process, r.lease, r.max_wall, r.output_required, r.policy,
+       r.near_limit, r.transfer_deadline, r.link_limit, r.id
   FROM projects j JOIN requests r ON r.id = j.request_id
   JOIN snapshots s ON s.id = r.snapshot_id JOIN datasets d ON d.id = s.dataset_id
  WHERE j.name = :name
@@ -29,11 +30,14 @@ SELECT j.id, j.recovers, j.application_family, j.application_name, j.application
 
 NEW_RULES: Final = """
 UPDATE requests SET max_attempts = :max_attempts, files_per_process = :files_per_process, lease = :lease,
-       max_wall = :max_wall, output_required = :output_required, policy = :policy
+       max_wall = :max_wall, output_required = :output_required, policy = :policy,
+       near_limit = :near_limit, transfer_deadline = :transfer_deadline, link_limit = :link_limit
  WHERE id = :request
 """
 
-CHANGEABLE: Final = ("max_attempts", "files_per_process", "lease", "max_wall", "output_required", "policy")
+NEAR: Final = ("near_limit", "transfer_deadline", "link_limit")
+
+CHANGEABLE: Final = ("max_attempts", "files_per_process", "lease", "max_wall", "output_required", "policy", *NEAR)
 """The rules that a project may be given anew."""
 
 LONGEST_WAIT: Final = 30 * 86400.0
@@ -77,6 +81,8 @@ SELECT r.name AS request, r.files, r.committed,
        (SELECT j.rest_until FROM projects j
          WHERE j.request_id = r.id AND j.state = 'open' AND j.rest_until > {NOW}) AS rest_until,
        (SELECT count(*) FROM outputs o WHERE o.request_id = r.id AND o.state = 'committed') AS unpublished,
+       (SELECT count(*) FROM processes p WHERE p.request_id = r.id AND p.state = 'staged') AS staged,
+       r.near_bytes, r.near_limit,
        (SELECT count(*) FROM processes p WHERE p.request_id = r.id AND p.state IN ('active', 'staged')) AS live,
        (SELECT sum(j.commits) FROM projects j WHERE j.request_id = r.id) AS commits,
        (SELECT sum(j.rollbacks) FROM projects j WHERE j.request_id = r.id) AS rollbacks,
@@ -105,7 +111,8 @@ class RequestStatus:
 
     Times are UTC epoch seconds; ``unpublished`` counts outputs that count and were not yet seen under their final names.
     ``delayed`` of the available files wait for their next try, the first of them until ``next_at``; ``struck`` of the
-    others failed before, and come in small groups. Until ``rest_until`` nothing is delivered at all.
+    others failed before, and come in small groups. Until ``rest_until`` nothing is delivered at all, nor while
+    ``near_bytes`` at near storages are ``near_limit`` or more. ``staged`` of the ``live`` processes wait for transfers.
     """
 
     request: str
@@ -118,6 +125,9 @@ class RequestStatus:
     next_at: float | None
     rest_until: float | None
     unpublished: int
+    staged: int
+    near_bytes: int
+    near_limit: int | None
     live: int
     commits: int
     rollbacks: int
@@ -131,6 +141,11 @@ class RequestStatus:
     def available(self) -> int:
         """Files that wait for a process, now or later."""
         return self.files - self.committed - self.held - self.parked
+
+    @property
+    def near_is_full(self) -> bool:
+        """Whether so much waits at near storages that nothing more is delivered."""
+        return self.near_limit is not None and self.near_bytes >= self.near_limit
 
     @property
     def complete(self) -> bool:
@@ -181,10 +196,10 @@ def start(
             record(tx, "project.started", {"dataset": dataset, **asdict(rules)}, project=project)
             return StartedProject(name, True, snapshot.files, 0)
         _check_same(row, name, dataset, (family, program, version), rules)
-        stored = dict(zip(CHANGEABLE, row[9:15], strict=True))
+        stored = dict(zip(CHANGEABLE, row[9:-1], strict=True))
         given = {**asdict(rules), "policy": None if rules.policy is None else json.dumps(rules.policy)}
         kept = {rule: stored[rule] if rule in unsaid else given[rule] for rule in CHANGEABLE}
-        tx.run(NEW_RULES, {"request": row[15], **kept})
+        tx.run(NEW_RULES, {"request": row[-1], **kept})
         return int(row[5])
 
     started = database.run(move, durable=True)

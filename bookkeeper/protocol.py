@@ -142,7 +142,10 @@ class FileMark:
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
-    """One output as the manifest states it: ``size`` in bytes, ``checksum`` taken as soon as the payload ended."""
+    """One output as the manifest states it: ``size`` in bytes, ``checksum`` taken as soon as the payload ended.
+
+    ``near`` is where ``temp_url`` lies, if it is not the destination: from there the catalog's side brings it.
+    """
 
     key: str
     destination: str
@@ -152,6 +155,7 @@ class OutputRecord:
     checksum: str
     entries: int | None = None
     unproved: str | None = None
+    near: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,11 @@ class Ledger(Protocol):
         ...
 
     def stage(self, key: ProcessKey, manifest: Manifest) -> None:
-        """Record outputs that wait for their transfer; the lease becomes its deadline. Durable."""
+        """Record outputs that wait for their transfer; the lease becomes its deadline. Durable.
+
+        Where some lie near, the manifest is kept: the process commits by itself as soon as all have arrived, and its job
+        has nothing more to do.
+        """
         ...
 
     def commit(self, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:

@@ -29,6 +29,12 @@ SELECT o.id, o.process_id, o.destination, o.temp_url, o.final_url, o.size, o.che
 """
 
 
+PENDING_BY: Final = """
+SELECT o.id, o.process_id, o.destination, o.temp_url, o.final_url, o.size, o.checksum
+  FROM outputs o JOIN processes p ON p.id = o.process_id
+ WHERE o.process_id = :process AND o.state = 'committed' AND p.state = 'committed' ORDER BY o.id
+"""
+
 PENDING_IN: Final = "SELECT id FROM outputs WHERE process_id = :process AND state = 'committed'"
 
 
@@ -80,6 +86,24 @@ def publish_behind_urls(database: Database, project: str | None = None) -> list[
         return []
     with database.sole_publisher():
         return [_publish(database, row, lambda _: None) for row in waiting()]
+
+
+def publish_of(database: Database, process: int) -> list[Attempt]:
+    """Publish the waiting outputs of one process. A storage that does not answer is found out before others wait for it."""
+    rows, attempts = database.rows(PENDING_BY, {"process": process}), []
+    for row in rows:
+        try:
+            stageout.require_claim(row["destination"], database.id)
+        except BookkeeperError as error:
+            attempts.append(Attempt(row["final_url"], str(error)))
+            continue
+        if "://" not in stageout.resolve(row["final_url"]):
+            attempts.append(_publish(database, row, lambda _: None))
+            continue
+        with database.sole_publisher():
+            if row in database.rows(PENDING_BY, {"process": process}):
+                attempts.append(_publish(database, row, lambda _: None))
+    return attempts
 
 
 @operation("work", process="process", again=True)

@@ -53,7 +53,7 @@ BY: Final[dict[str, dict[tuple[str, str], str]]] = {
         ("active", "staged"): "`stage`",
         ("active", "committed"): "`commit`",
         ("active", "rolled_back"): "`roll_back`; `expire`; `end --fence`, `recover --fence`; a commit that was refused",
-        ("staged", "committed"): "`commit`",
+        ("staged", "committed"): "`commit`; the arrival of its last transfer",
         ("staged", "rolled_back"): "as from active",
         ("committed", "revoking"): "`reopen`, its first step",
         ("revoking", "revoked"): "`reopen`, when every object was seen absent",
@@ -71,6 +71,16 @@ BY: Final[dict[str, dict[tuple[str, str], str]]] = {
         ("committed", "revoked"): "`reopen` of its process",
         ("published", "revoked"): "`reopen` of its process",
     },
+    "transfer": {
+        ("waiting", "running"): "a transfer worker claims it",
+        ("running", "waiting"): "the copy failed; or its transfer worker fell silent",
+        ("running", "arrived"): "its transfer worker, which proved the copy; with the last one the process commits",
+        ("waiting", "given_up"): "the roll back of its process: past its deadline, or fenced",
+        ("running", "given_up"): "the same; the near copy is not what was stored",
+        ("arrived", "given_up"): "the same, because of another output",
+        ("arrived", "done"): "the near copy was deleted after the publication",
+        ("given_up", "done"): "the near copy was deleted",
+    },
 }
 """Who makes each legal move."""
 
@@ -80,6 +90,7 @@ TITLES: Final = {
     "process": "A process: one job's transaction",
     "project": "A project",
     "output": "An output",
+    "transfer": "A transfer: one output on its way from a near storage",
 }
 
 STATES_HEAD: Final = """\

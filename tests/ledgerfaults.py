@@ -18,17 +18,18 @@ from typing import Any, Literal
 
 import psycopg
 
-from bookkeeper import nodes, projects
+from bookkeeper import nodes, projects, retries
 from bookkeeper.api import open_catalog
 from bookkeeper.errors import CatalogError, Fenced, NotAllowed, Paused, RolledBack
 from bookkeeper.failures import Evidence
-from bookkeeper.ledger import outputs
+from bookkeeper.ledger import outputs, transfers
 from bookkeeper.ledger.door import bury
 from bookkeeper.protocol import EventRecord, Mark
-from ledgers import Job, World, violations
+from ledgers import WHERE, Job, World, violations
 
 CRASH = Evidence(message="killed by signal 11 (SIGSEGV)", signal=11, exit_code=-11, step="analysis")
 TRANSIENT = Evidence(message="exit code 1", exit_code=1, stderr="[ERROR] Operation expired", step="analysis")
+TOO_LATE = Evidence(message="it did not arrive", step="output-storage")
 
 How = Literal["fails before", "is interrupted", "fails after", "kills", "is lost before", "is lost after"]
 
@@ -162,8 +163,43 @@ class Scene:
         world.catalog.start_project("x", "all", files_per_process=1)
         world.start("x", nonce="good", node="good").take(1)
         self.excluding = self._third("x", CRASH, node="bad")
+        self._transfers()
         world.late(self.silent, holder)
         world.close()
+
+    def _transfers(self) -> None:
+        """Outputs at every point of their way; only one waits over its link, so that a claim has nothing after it."""
+        world = self.world
+        world.catalog.start_project("n", "all", files_per_process=1)
+        jobs = [world.start("n", nonce=f"near{number}") for number in range(5)]
+        waiting, two, last, dumb, over = jobs
+        for one in jobs:
+            one.take(1)
+        for one in (last, dumb, over):
+            one.stage_near()
+        two.stage_near(two.near(0), two.near(1, destination="memory://far"))
+        self.first = self._claim("first")
+        self.claims = {one.process: one for one in [self.first, *(self._claim(f"c{n}") for n in range(3))]}
+        over.roll_back()
+        waiting.stage_near()
+        self.waiting, self.two, self.last, self.over = (one.key.id for one in (waiting, two, last, over))
+        dumb_output = self.claims[dumb.key.id].output
+        world.change("UPDATE transfers SET claimed_until = 1 WHERE output_id = ?", [(dumb_output,)])
+        world.change("UPDATE transfers SET deadline = 1 WHERE process_id = ?", [(self.waiting,)])
+        self.waiting_output = world.value("SELECT output_id FROM transfers WHERE process_id = ?", self.waiting)
+
+    def _claim(self, name: str) -> transfers.Claimed | None:
+        request = self.world.value("SELECT id FROM requests WHERE name = 'n'")
+        return self.world.database.run(lambda tx: transfers.claim(tx, "local->local", request, 10, name, 1e6))
+
+    def _transfer(self, move: Callable[..., Any], process: int, *more: Any) -> Any:
+        return self.world.database.run(lambda tx: move(tx, self.claims[process], *more), durable=True)
+
+    def _give_up(self) -> None:
+        judge = retries.judge_of(self.world.database, self.waiting, TOO_LATE)
+        self.world.database.run(
+            lambda tx: transfers.give_up(tx, self.waiting_output, self.waiting, "too late", judge), durable=True
+        )
 
     def _third(self, project: str, evidence: Evidence, node: str | None = None) -> Job:
         """The third job of a project that is about to fail as two before it did."""
@@ -216,6 +252,19 @@ class Scene:
             "park": lambda: world.catalog.project("p").park(["f006", "f007"], "bad"),
             "reopen, first phase": lambda: world.revoke(committed),
             "reopen, second phase": self._finish,
+            "stage near": job.stage_near,
+            "claim": lambda: _done(self._claim("new")),
+            "progress": lambda: self._transfer(transfers.progress, self.last, 50, 1e6),
+            "arrived": lambda: self._transfer(transfers.arrived, self.two, f"{WHERE}/.bookkeeper/new-0/a"),
+            "arrived, the last": lambda: _done(
+                self._transfer(transfers.arrived, self.last, f"{WHERE}/.bookkeeper/new-1/a")
+            ),
+            "failed": lambda: _done(self._transfer(transfers.failed, self.last, "transient_io", "it broke", 5.0)),
+            "silent": lambda: _done(world.database.run(transfers.silent)),
+            "give up": self._give_up,
+            "near copy gone": lambda: _done(
+                world.database.run(lambda tx: transfers.near_copy_gone(tx, self.claims[self.over].output))
+            ),
         }
 
     def _refused(self) -> None:

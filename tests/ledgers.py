@@ -33,6 +33,7 @@ from services import postgres
 
 INVARIANTS = invariants.load()
 WHERE = "/results"
+NEAR = "/near"
 NAMES = "f{:03d}"
 _numbers = itertools.count(1)
 
@@ -210,6 +211,7 @@ class World:
             "outputs",
             "destinations",
             "excluded_nodes",
+            "transfers",
         )
         return {
             table: [self._row(names, row, clocks) for row in rows]
@@ -221,7 +223,7 @@ class World:
         return self.database.table(f"SELECT * FROM {table} ORDER BY 1, 2")
 
     def _row(self, names: list[str], row: tuple[Any, ...], clocks: bool) -> tuple[Any, ...]:
-        timed = ("_at", "_until", "since", "until", "not_before")
+        timed = ("_at", "_until", "since", "until", "not_before", "deadline")
         return tuple(
             (value is not None if name.endswith(timed) and not clocks else value)
             for name, value in zip(names, row, strict=True)
@@ -285,6 +287,18 @@ class Job:
     def stage(self) -> None:
         """Record one output that waits for its transfer."""
         self.ledger.stage(self.key, self.manifest(self.output()))
+
+    def near(self, n: int = 0, *, size: int = 100, destination: str = WHERE) -> OutputRecord:
+        """An output as if it had been stored near."""
+        name = f"out-{self.key.id}-{n}.root"
+        temporary = f"{NEAR}/.bookkeeper/{self.key.id}-{self.started.tag}-{n}/{name}"
+        return OutputRecord(
+            f"k{n}", destination, temporary, f"{destination}/{name}", size, "adler32:0000000a", 5, None, NEAR
+        )
+
+    def stage_near(self, *outputs: OutputRecord, **marks: Mark) -> None:
+        """Leave one output, or these, to be transferred."""
+        self.ledger.stage(self.key, self.manifest(*(outputs or (self.near(),)), **marks))
 
     def roll_back(self, reason: str = "it crashed", **how: Any) -> Fate:
         """Give everything back."""

@@ -19,6 +19,7 @@ from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger.restore import put_to_use
 from bookkeeper.operations import Remote
 from bookkeeper.publishing import publish_pending
+from bookkeeper.transfers import tidying
 
 REVOKING: Final = """
 SELECT p.id, p.reason, j.name AS project FROM processes p JOIN projects j ON j.id = p.project_id
@@ -38,6 +39,7 @@ def repair(database: Database, *, older_than: float | None = None, on_step: Step
     put_to_use(database)
     return [
         *_publish(database, on_step),
+        *_near_copies(database, on_step),
         *_take_back(database, on_step),
         *_collect(database, older_than, on_step),
     ]
@@ -46,6 +48,17 @@ def repair(database: Database, *, older_than: float | None = None, on_step: Step
 def _publish(database: Database, on_step: Step) -> Iterator[str]:
     for url, problem in publish_pending(database, on_step=on_step):
         yield f"published {url}" if problem is None else f"not published: {problem}"
+
+
+def _near_copies(database: Database, on_step: Step) -> Iterator[str]:
+    """Give up what is overdue, and delete what lies near and is needed no more."""
+    if isinstance(database, Remote):
+        return
+    if count := tidying.tend(database):
+        yield f"took back {count} transfers that nobody made"
+    if tidying.untidy(database):
+        on_step("delete near copies of what has arrived")
+        yield from tidying.tidy(database)
 
 
 def _take_back(database: Database, on_step: Step) -> Iterator[str]:

@@ -18,7 +18,13 @@ from bookkeeper.errors import StorageError, UsageError
 from bookkeeper.stageout.failures import translated
 from bookkeeper.stageout.stores import store_of
 
-DESTINATIONS: Final = "SELECT url FROM destinations UNION SELECT destination FROM outputs ORDER BY 1"
+DESTINATIONS: Final = """
+SELECT url FROM destinations
+ UNION
+SELECT o.destination FROM outputs o
+ WHERE NOT EXISTS (SELECT 1 FROM transfers t WHERE t.output_id = o.id AND t.attempts = 0)
+ ORDER BY 1
+"""
 
 OUTPUTS: Final = """
 SELECT o.id, o.state, o.temp_url, o.final_url, o.size, o.checksum, p.id AS process_id, p.state AS process_state
@@ -29,6 +35,12 @@ SELECT o.id, o.state, o.temp_url, o.final_url, o.size, o.checksum, p.id AS proce
 STATES: Final = """
 SELECT o.state, p.state FROM outputs o JOIN processes p ON p.id = o.process_id WHERE o.id = :id
 """
+
+NEAR: Final = """
+SELECT t.near_url, t.process_id FROM transfers t WHERE t.state IN ('waiting', 'running') ORDER BY t.output_id
+"""
+
+STILL_NEAR: Final = "SELECT 1 FROM transfers WHERE near_url = :url AND state IN ('waiting', 'running')"
 
 COUNTING: Final = ("committed", "published")
 LOST: Final = (
@@ -60,6 +72,7 @@ def _destination(connection: Auditor, destination: str, catalog_id: str, *, chec
         if holder == catalog_id:
             yield from _recorded(connection, outputs, listing, checksum=checksum)
             yield from _unknown(outputs, listing)
+            yield from _near(connection, destination, listing)
             yield from temporaries.survey(connection, listing.uploads)
         else:
             yield _not_ours(destination, holder, sum(row["state"] in COUNTING for row in outputs))
@@ -154,6 +167,23 @@ def _look(url: str, *, whole: bool) -> tuple[int, str | None] | None:
             return store.measure(url) if whole else (entry.size, None)
         except FileNotFoundError:
             return None
+
+
+def _near(connection: Auditor, place: str, listing: Listing) -> Iterator[Finding]:
+    """Note outputs that wait here for their transfer and do not lie here."""
+    here = {upload.url for upload in listing.uploads}
+    lost = []
+    for url, process in connection.execute(NEAR).fetchall():
+        gone = stageout.parse_temporary(url).destination == place and url not in here and not stageout.exists(url)
+        if gone and connection.execute(STILL_NEAR, {"url": url}).fetchone() is not None:
+            lost.append(f"{url} of process {process}")
+    yield from about(
+        "note",
+        "missing-near-copy",
+        "outputs wait for their transfer and are not where they were stored",
+        lost,
+        "nothing is to be done: their processes are rolled back, and their files processed again",
+    )
 
 
 def _unknown(outputs: list[Any], listing: Listing) -> Iterator[Finding]:

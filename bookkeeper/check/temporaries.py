@@ -22,7 +22,8 @@ TAG: Final = 12
 OWNER: Final = f"""
 SELECT p.state, p.reason, substr(p.token, 1, {TAG}) AS tag, {NOW} - p.ended_at AS closed_for, p.lease,
        (SELECT o.state FROM outputs o WHERE o.temp_url = :url) AS output_state,
-       (SELECT o.final_url FROM outputs o WHERE o.temp_url = :url) AS final_url
+       (SELECT o.final_url FROM outputs o WHERE o.temp_url = :url) AS final_url,
+       (SELECT t.state FROM transfers t WHERE t.near_url = :url) AS transfer_state
   FROM processes p WHERE p.id = :process
 """
 
@@ -45,6 +46,8 @@ def claim_on(connection: Auditor, upload: Temporary, older_than: float | None = 
     row = connection.execute(OWNER, {"url": upload.url, "process": upload.process_id}).fetchone()
     if row is None or not upload.nonce.startswith(row["tag"]) or row["reason"] == RESTORED:
         return Claim.UNKNOWN
+    if row["transfer_state"] in ("waiting", "running", "arrived"):
+        return Claim.WANTED  # a transfer worker reads it, and deletes it as soon as that is done
     if row["state"] in ("active", "staged", "revoking") or row["output_state"] == "committed":
         return Claim.WANTED
     if row["output_state"] == "published" and not exists(row["final_url"]):

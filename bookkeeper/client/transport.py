@@ -232,13 +232,18 @@ class Transport:
 
     def client(self) -> httpx.Client:
         """Return the connections, for what is more than one call with one answer."""
+        import ssl
+
         import httpx
 
         with self._guard:
             if self._client is None or self._pid != os.getpid():  # a connection does not survive a fork
                 self._client, self._pid = None, os.getpid()
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=30.0)
-                self._client = httpx.Client(base_url=self.url, timeout=httpx.Timeout(**TIMEOUTS), limits=limits)
+                # Whom the system trusts is long to read, and of no use without TLS: nobody is trusted then.
+                trust = True if self.url.lower().startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                timeouts = httpx.Timeout(**TIMEOUTS)
+                self._client = httpx.Client(base_url=self.url, verify=trust, timeout=timeouts, limits=limits)
             return self._client
 
 

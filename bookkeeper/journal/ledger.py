@@ -102,7 +102,12 @@ class JournalLedger:
             return self.ticket.lease
 
     def stage(self, key: ProcessKey, manifest: Manifest) -> None:
-        """Write down outputs that wait for their transfer."""
+        """Write down outputs that wait for a commit; a job without a network stores them where they are to be."""
+        if any(one.near is not None for one in manifest.outputs):
+            raise NotAllowed(
+                "outputs that are stored near need a catalog while the job runs",
+                remedy="leave out near: whoever takes the journal in proves and publishes what was stored",
+            )
         with self._lock:
             self._known(key)
             staged = self._story.staged if self._story.fate is Fate.LIVE else None

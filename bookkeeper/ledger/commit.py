@@ -1,4 +1,4 @@
-"""stage and commit: the moment at which what a process consumed counts.
+"""commit: the moment at which what a process consumed counts.
 
 The manifest decides, whole or not at all, in one transaction that is on disk before anyone is told.
 Killed before it: the process is live until its lease runs out, then rolled back. Killed after it: committed; whoever
@@ -17,20 +17,28 @@ from bookkeeper.ledger.outputs import outputs_of, require_own
 from bookkeeper.protocol import Fate, FileMark, Manifest, Mark, OutputRecord, ProcessKey, StoredOutput
 from bookkeeper.retries import Ended, Ruling
 
-STAGE: Final = f"""
-UPDATE processes SET state = 'staged', lease_until = {NOW} + lease
- WHERE id = :id AND token = :token AND state = 'active'
-RETURNING request_id, delivered
-"""
-
 COMMIT: Final = f"""
 UPDATE processes SET state = 'committed', ended_at = {NOW}, no_output = :no_output
- WHERE id = :id AND token = :token AND state IN ('active', 'staged')
+ WHERE id = :id AND token = :token
+   AND (state = 'active'
+        OR state = 'staged' AND NOT EXISTS (SELECT 1 FROM transfers t WHERE t.process_id = processes.id))
 RETURNING id, request_id, project_id, delivered, partition_number,
           (SELECT max_attempts FROM requests WHERE requests.id = processes.request_id), node, started_at,
           (SELECT output_required FROM requests WHERE requests.id = processes.request_id),
           (SELECT count(*) FROM outputs WHERE outputs.process_id = processes.id AND outputs.state = 'staged')
 """
+
+COMMIT_ARRIVED: Final = f"""
+UPDATE processes SET state = 'committed', ended_at = {NOW}
+ WHERE id = :id AND state = 'staged'
+   AND NOT EXISTS (SELECT 1 FROM transfers t WHERE t.process_id = processes.id AND t.state <> 'arrived')
+RETURNING id, request_id, project_id, delivered, partition_number,
+          (SELECT max_attempts FROM requests WHERE requests.id = processes.request_id), node, started_at,
+          (SELECT count(*) FROM deliveries d WHERE d.process_id = processes.id AND d.state = 'consumed'),
+          (SELECT count(*) FROM deliveries d WHERE d.process_id = processes.id AND d.state = 'opened')
+"""
+
+COMMIT_OUTPUTS: Final = "UPDATE outputs SET state = 'committed' WHERE process_id = :id AND state = 'staged'"
 
 CONSUMED: Final = f"""
 UPDATE deliveries SET state = 'consumed', opened_at = COALESCE(opened_at, {NOW}), consumed_at = COALESCE(consumed_at, {NOW}),
@@ -82,21 +90,6 @@ UPDATE projects SET committed = committed + :count, commits = commits + 1, rests
 """
 
 
-def stage(tx: Tx, key: ProcessKey, manifest: Manifest) -> None:
-    """Record the outputs of a process that waits for their transfer. Repeated, it changes nothing."""
-    row = tx.run(STAGE, who(key)).fetchone()
-    if row is None:
-        if fate(tx, key)[0] is Fate.LIVE and _same_outputs(outputs_of(tx, key.id), manifest.outputs):
-            return
-        refuse(tx, key, "stage outputs")
-    request, delivered = row
-    if len({one.file_id for one in manifest.files}) != delivered:
-        raise GuardFailed(f"the manifest decides {len(manifest.files)} files of {delivered} delivered")
-    if tx.run(HELD_BY_ME, {"id": key.id}).fetchone()[0] != delivered:
-        raise GuardFailed(f"process {key.id} does not hold every file it was given")
-    _insert(tx, key, request, manifest.outputs, "staged")
-
-
 def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, ...]:
     """Make everything count, or raise `GuardFailed` and leave nothing changed. Return the outputs to publish."""
     tx.lock_request(process=key.id)
@@ -107,29 +100,51 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
         return outputs_of(tx, key.id)
     ended = Ended(*row[:8])
     output_required, staged = row[8:]
-    _check_outputs(manifest, output_required=bool(output_required))
-    consumed = _decide(tx, ended, manifest)
-    committed = tx.run(LEDGER, {"id": ended.id}).rowcount if consumed else 0
-    if committed != consumed:
-        raise GuardFailed(f"process {ended.id} holds {committed} of the {consumed} files it consumed")
-    if ended.partition is not None and ended.delivered:
-        _check_whole(tx, ended, consumed)
-    if consumed < ended.delivered:
-        left_out = Ruling()
-        charge(tx, ended, left_out)
-        release(tx, ended, "", left_out)
+    check_outputs(manifest, output_required=bool(output_required))
+    consumed = decide(tx, ended, manifest)
+    _count(tx, ended, consumed)
     if staged:
         _commit_staged(tx, ended.id, manifest.outputs, staged)
     else:
-        _insert(tx, key, ended.request, manifest.outputs, "committed")
-    tx.run(REQUEST_TOTAL, {"request": ended.request, "count": consumed})
-    tx.run(PROJECT_TOTAL, {"project": ended.project, "count": consumed})
+        insert(tx, key, ended.request, manifest.outputs, "committed")
     if consumed and not manifest.outputs:
         tell_complete(tx, ended.request, ended.project, ended.id)
     return outputs_of(tx, ended.id)
 
 
-def _decide(tx: Tx, ended: Ended, manifest: Manifest) -> int:
+def commit_arrived(tx: Tx, process: int) -> tuple[StoredOutput, ...]:
+    """Commit a staged process as its manifest said when it was staged, if all its outputs have arrived; return them.
+
+    Nothing where it is not staged, or some are still on their way. Raises `GuardFailed` and leaves nothing changed.
+    """
+    row = tx.run(COMMIT_ARRIVED, {"id": process}).fetchone()
+    if row is None:
+        return ()
+    ended = Ended(*row[:8])
+    consumed, undecided = row[8:]
+    if undecided:
+        raise GuardFailed(f"process {process} leaves {undecided} opened files undecided")
+    _count(tx, ended, consumed)
+    tx.run(COMMIT_OUTPUTS, {"id": process})
+    return outputs_of(tx, process)
+
+
+def _count(tx: Tx, ended: Ended, consumed: int) -> None:
+    """Make what was consumed count, and let go of the rest."""
+    committed = tx.run(LEDGER, {"id": ended.id}).rowcount if consumed else 0
+    if committed != consumed:
+        raise GuardFailed(f"process {ended.id} holds {committed} of the {consumed} files it consumed")
+    if ended.partition is not None and ended.delivered:
+        check_whole(tx, ended, consumed)
+    if consumed < ended.delivered:
+        left_out = Ruling()
+        charge(tx, ended, left_out)
+        release(tx, ended, "", left_out)
+    tx.run(REQUEST_TOTAL, {"request": ended.request, "count": consumed})
+    tx.run(PROJECT_TOTAL, {"project": ended.project, "count": consumed})
+
+
+def decide(tx: Tx, ended: Ended, manifest: Manifest) -> int:
     """Write what the manifest says of every file into the history; return how many were consumed."""
     files = manifest.files
     if {one.file_id for one in files} != {file for (file,) in tx.run(GIVEN, {"id": ended.id})} or len(
@@ -167,7 +182,8 @@ def _said(one: FileMark) -> dict[str, Any]:
     }
 
 
-def _check_outputs(manifest: Manifest, *, output_required: bool) -> None:
+def check_outputs(manifest: Manifest, *, output_required: bool) -> None:
+    """Raise `GuardFailed` unless there is an output, or none was declared where that is allowed."""
     if manifest.no_output and manifest.outputs:
         raise GuardFailed("the manifest names outputs and says that there are none")
     if not manifest.outputs and not manifest.no_output:
@@ -176,7 +192,8 @@ def _check_outputs(manifest: Manifest, *, output_required: bool) -> None:
         raise GuardFailed("the project requires an output of every process")
 
 
-def _check_whole(tx: Tx, ended: Ended, consumed: int) -> None:
+def check_whole(tx: Tx, ended: Ended, consumed: int) -> None:
+    """Raise `GuardFailed` unless every file of the partition was delivered and consumed."""
     size = tx.run(PARTITION_SIZE, {"request": ended.request, "partition": ended.partition}).fetchone()[0]
     if consumed != size or ended.delivered != size:
         raise GuardFailed(
@@ -184,7 +201,8 @@ def _check_whole(tx: Tx, ended: Ended, consumed: int) -> None:
         )
 
 
-def _insert(tx: Tx, key: ProcessKey, request: int, outputs: Sequence[OutputRecord], state: str) -> None:
+def insert(tx: Tx, key: ProcessKey, request: int, outputs: Sequence[OutputRecord], state: str) -> None:
+    """Record outputs. Raises `GuardFailed` where one is not the process's own, or a name is taken."""
     try:
         for output in outputs:
             require_own(key, output)
@@ -202,7 +220,3 @@ def _commit_staged(tx: Tx, process: int, outputs: Sequence[OutputRecord], staged
 
 def _columns(output: OutputRecord) -> dict[str, Any]:
     return {name: getattr(output, name) for name in OutputRecord.__slots__}
-
-
-def _same_outputs(stored: Sequence[StoredOutput], outputs: Sequence[OutputRecord]) -> bool:
-    return [one.record for one in stored] == list(outputs)

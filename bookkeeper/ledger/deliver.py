@@ -24,7 +24,8 @@ RETURNING request_id, project_id, partition_number, files_per_process, group_lim
           (SELECT partition_by FROM requests WHERE requests.id = processes.request_id),
           EXISTS (SELECT 1 FROM ledger WHERE project_id = processes.project_id AND state = 'available'
                      AND not_before > 0 AND not_before <= {NOW}),
-          (SELECT reason FROM excluded_nodes x WHERE x.node = CAST(processes.node AS TEXT) AND x.until > {NOW}), node
+          (SELECT reason FROM excluded_nodes x WHERE x.node = CAST(processes.node AS TEXT) AND x.until > {NOW}), node,
+          (SELECT near_bytes FROM requests WHERE requests.id = processes.request_id AND near_bytes >= near_limit)
 """
 
 _PINNED = """l.file_id, l.attempts + l.setbacks, l.solo, l.version, f.version, f.state, f.name, COALESCE(v.size, f.size),
@@ -118,7 +119,7 @@ def next_files(
     if row is None:
         refuse(tx, key, "take files")
     request, project, partition, files_per_process, group_limit, delivered, last_seq, project_state = row[:8]
-    partition_by, ripe, excluded, node = row[8:]
+    partition_by, ripe, excluded, node, near_bytes = row[8:]
     why = ""
     if done:
         _mark_all(tx, key, done, partition_by is not None)
@@ -134,6 +135,8 @@ def next_files(
         status, why = Status.EXCLUDED, f"node {node} is excluded: {excluded}"
     elif project_state == "resting":
         status, why, project_state = Status.NONE_NOW, "the project rests after failures", "open"
+    elif near_bytes is not None and project_state == "open":
+        status, why = Status.NONE_NOW, f"{near_bytes:,} bytes wait at the near storage for their transfer"
     elif project_state != "open":
         status = Status.EXHAUSTED if project_state == "ended" else Status.NONE_NOW
     elif partition_by is not None:

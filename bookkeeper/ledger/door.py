@@ -12,7 +12,7 @@ from bookkeeper.catalog import Database, Tx
 from bookkeeper.errors import RolledBack
 from bookkeeper.failures.evidence import Evidence
 from bookkeeper.failures.redaction import redacted, without_secrets
-from bookkeeper.ledger import commit, deliver, giveback, guards, outputs, start
+from bookkeeper.ledger import commit, deliver, giveback, guards, outputs, staging, start
 from bookkeeper.operations import operation
 from bookkeeper.protocol import (
     Delivered,
@@ -67,7 +67,7 @@ class SqlLedger:
     def stage(self, key: ProcessKey, manifest: Manifest) -> None:
         """See `Ledger.stage`."""
         try:
-            self._database.run(lambda tx: commit.stage(tx, key, manifest), durable=True)
+            self._database.run(lambda tx: staging.stage(tx, key, manifest), durable=True)
         except guards.GuardFailed as error:
             self._refused(key, manifest, error)
 
@@ -207,10 +207,10 @@ def bury(
     """Roll back a process whose worker is known to be dead, without waiting for its lease; tell whether it was live.
 
     ``evidence`` is what is known of its death; ``counted=False`` says that nothing failed: a person took it away. Should
-    the worker live after all, it is fenced.
+    the worker live after all, it is fenced. A process whose outputs wait for their transfer needs no worker.
     """
     judge: retries.Judge = retries.nobody_failed
     if counted:
         known = without_secrets((evidence or Evidence(message=reason)).shortened())
         judge = retries.judge_of(database, process, known)
-    return database.run(lambda tx: giveback.fence(tx, process, redacted(reason), judge), durable=True)
+    return database.run(lambda tx: giveback.bury(tx, process, redacted(reason), judge), durable=True)

@@ -36,6 +36,13 @@ UPDATE processes SET state = 'rolled_back', ended_at = {NOW}, reason = :reason
  WHERE id = :id AND state IN ('active', 'staged') {_ENDED}
 """
 
+BURY: Final = f"""
+UPDATE processes SET state = 'rolled_back', ended_at = {NOW}, reason = :reason
+ WHERE id = :id AND (state = 'active'
+                     OR state = 'staged' AND NOT EXISTS (SELECT 1 FROM transfers t WHERE t.process_id = processes.id))
+{_ENDED}
+"""
+
 EXPIRE: Final = f"""
 UPDATE processes SET state = 'rolled_back', ended_at = {NOW},
        reason = CASE WHEN lease_until < {NOW} THEN 'lease expired' ELSE 'max_wall passed' END
@@ -43,7 +50,8 @@ UPDATE processes SET state = 'rolled_back', ended_at = {NOW},
 """
 
 HEARTBEAT: Final = f"""
-UPDATE processes SET lease_until = {NOW} + lease, graced = false
+UPDATE processes SET graced = false,
+       lease_until = CASE WHEN state = 'staged' AND lease_until > {NOW} + lease THEN lease_until ELSE {NOW} + lease END
  WHERE id = :id AND token = :token AND state IN ('active', 'staged') AND (wall_until IS NULL OR wall_until >= {NOW})
 RETURNING lease
 """
@@ -56,7 +64,9 @@ SELECT id, lease_until < {NOW}, graced FROM processes
 COUNT_LIVE: Final = "SELECT count(*) FROM processes WHERE lease_until > 0 AND state IN ('active', 'staged')"
 
 GRACE: Final = f"""
-UPDATE processes SET lease_until = {NOW} + lease, graced = true WHERE state IN ('active', 'staged') AND NOT graced
+UPDATE processes SET graced = true,
+       lease_until = CASE WHEN state = 'staged' AND lease_until > {NOW} + lease THEN lease_until ELSE {NOW} + lease END
+ WHERE state IN ('active', 'staged') AND NOT graced
 """
 
 CHARGE_CLOSED: Final = """
@@ -128,6 +138,11 @@ UPDATE ledger SET state = 'available', project_id = :target
 
 DISCARD: Final = "UPDATE outputs SET state = 'discarded' WHERE process_id = :id AND state = 'staged'"
 
+GIVE_UP: Final = """
+UPDATE transfers SET state = 'given_up', claim = NULL, claimed_until = NULL
+ WHERE process_id = :id AND state IN ('waiting', 'running', 'arrived')
+"""
+
 ROLLED_BACK: Final = "UPDATE projects SET rollbacks = rollbacks + 1 WHERE id = :project"
 
 PAUSE: Final = "UPDATE projects SET state = 'paused', reason = :reason WHERE id = :project AND state = 'open'"
@@ -161,8 +176,17 @@ def roll_back(
 
 def fence(tx: Tx, process: int, reason: str, judge: Judge = nobody_failed) -> bool:
     """Roll a process back from outside, whatever its job does; tell whether it was live. Charges nothing unless judged."""
+    return _from_outside(tx, FENCE, process, reason, judge)
+
+
+def bury(tx: Tx, process: int, reason: str, judge: Judge = nobody_failed) -> bool:
+    """Roll a process back because its job is dead; tell whether it was. One that waits for transfers needs no job."""
+    return _from_outside(tx, BURY, process, reason, judge)
+
+
+def _from_outside(tx: Tx, statement: str, process: int, reason: str, judge: Judge) -> bool:
     tx.lock_request(process=process)
-    row = tx.run(FENCE, {"id": process, "reason": storable(reason)}).fetchone()
+    row = tx.run(statement, {"id": process, "reason": storable(reason)}).fetchone()
     if row is None:
         return False
     ended = Ended(*row)
@@ -218,7 +242,8 @@ def give_back(tx: Tx, ended: Ended, reason: str, ruling: Ruling) -> None:
     charge(tx, ended, ruling)
     tx.run(ROLLED_BACK, {"project": ended.project})
     release(tx, ended, reason, ruling)
-    tx.run(DISCARD, {"id": ended.id})
+    if tx.run(DISCARD, {"id": ended.id}).rowcount:
+        tx.run(GIVE_UP, {"id": ended.id})
     _halt(tx, ended, ruling)
 
 

@@ -75,7 +75,9 @@ def refuse(tx: Tx, key: ProcessKey, verb: str) -> NoReturn:
         raise Fenced(f"process {key.id} was rolled back: {reason}", remedy="stop; its files went to other processes")
     if became is Fate.COMMITTED:
         raise NotAllowed(f"process {key.id} is committed: it can no longer {verb}", remedy="start another process")
-    raise NotAllowed(f"process {key.id} is staged: it can no longer {verb}", remedy="commit it or roll it back")
+    raise NotAllowed(
+        f"process {key.id} is staged: it can no longer {verb}", remedy="it waits for its outputs; or roll it back"
+    )
 
 
 def target_project(tx: Tx, request: int, own: int) -> int:

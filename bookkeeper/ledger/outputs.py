@@ -153,7 +153,7 @@ def require_own(key: ProcessKey, output: OutputRecord) -> None:
     except UsageError as error:
         raise GuardFailed(f"the manifest names an output that cannot be: {error}") from error
     mine = temporary.process_id == key.id and temporary.nonce.startswith(tag(key.token))
-    if not mine or temporary.destination != output.destination or output.final_url != final:
+    if not mine or temporary.destination != (output.near or output.destination) or output.final_url != final:
         raise GuardFailed(f"{output.temp_url} is no upload of process {key.id} that could become {output.final_url}")
 
 

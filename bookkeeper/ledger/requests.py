@@ -19,9 +19,9 @@ from bookkeeper.ledger.guards import move_share
 
 REQUEST: Final = """
 INSERT INTO requests (name, snapshot_id, files, max_attempts, files_per_process, partition_by, partition_size, lease,
-                      max_wall, output_required, policy)
+                      max_wall, output_required, policy, near_limit, transfer_deadline, link_limit)
 SELECT :name, s.id, s.files, :max_attempts, :files_per_process, :partition_by, :partition_size/*bigint*/, :lease, :max_wall/*double precision*/,
-       :output_required, :policy/*json*/
+       :output_required, :policy/*json*/, :near_limit/*bigint*/, :transfer_deadline/*double precision*/, :link_limit/*int*/
   FROM snapshots s WHERE s.id = :snapshot
 RETURNING id
 """
@@ -109,7 +109,11 @@ TAKE_OVER: Final = "UPDATE ledger SET project_id = :target WHERE project_id = :o
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a request is worked on. ``lease`` and ``max_wall`` are seconds; ``partition_size`` is in its own unit."""
+    """How a request is worked on. ``lease`` and ``max_wall`` are seconds; ``partition_size`` is in its own unit.
+
+    From ``near_limit`` bytes at near storages on nothing is delivered; an output has ``transfer_deadline`` seconds to
+    arrive from there, and of its transfers over one link ``link_limit`` run at once.
+    """
 
     max_attempts: int = 3
     files_per_process: int = 100
@@ -119,6 +123,9 @@ class Rules:
     max_wall: float | None = None
     output_required: bool = False
     policy: Mapping[str, Any] | None = None
+    near_limit: int | None = None
+    transfer_deadline: float = 86400.0
+    link_limit: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,9 @@ def open_request(tx: Tx, name: str, snapshot: int, rules: Rules, application: Ap
             "max_wall": rules.max_wall,
             "output_required": rules.output_required,
             "policy": None if rules.policy is None else json.dumps(rules.policy),
+            "near_limit": rules.near_limit,
+            "transfer_deadline": rules.transfer_deadline,
+            "link_limit": rules.link_limit,
         },
     ).fetchone()[0]
     project = tx.run(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bookkeeper.errors import UsageError
+from bookkeeper.errors import StorageError, UsageError
 from bookkeeper.process.files import DeliveredFile
 
 if TYPE_CHECKING:
@@ -37,6 +37,26 @@ def entries_consumed(files: Iterable[DeliveredFile]) -> int:
                 raise UsageError(f"the entries of {file.name} are not known", remedy="declare them, or report them")
             total += entries
     return total
+
+
+def resolved(expect: Expect | None, files: Iterable[DeliveredFile]) -> dict[str, Any] | None:
+    """Return what is expected, with ``entries = "consumed"`` as the number that it is."""
+    said = dict(expect) if expect else None
+    if said and said.get("entries") == "consumed":
+        said["entries"] = entries_consumed(files)
+    return said
+
+
+def claim_for(final: str, target: str, catalog_id: str, *, adopt: bool) -> None:
+    """Claim the storage that an output is written to; where that is its destination, its final name has to be free."""
+    from bookkeeper import stageout
+
+    stageout.claim(target, catalog_id, adopt=adopt)
+    if final.startswith(f"{target}/") and stageout.exists(final):
+        raise StorageError(
+            f"{final} exists already: this process would have to overwrite it",
+            remedy="move it away, or name another output",
+        )
 
 
 def entries_of(proof: Validation | None, expect: Expect | None) -> int | None:

@@ -15,7 +15,7 @@ from bookkeeper.errors import BookkeeperError, Fenced, RolledBack, StorageError
 from bookkeeper.failures.evidence import Evidence
 from bookkeeper.process.files import DeliveredFile, refuse_undecided
 from bookkeeper.process.heart import Heart
-from bookkeeper.process.outputs import Expect, entries_consumed, entries_of, name_of, prove
+from bookkeeper.process.outputs import Expect, claim_for, entries_of, name_of, prove, resolved
 from bookkeeper.process.publication import publish_all
 from bookkeeper.protocol import (
     Delivered,
@@ -48,7 +48,7 @@ class Process:
 
     ``id`` is its number in the catalog, ``key`` speaks for it, ``started`` has the rules it works under; ``partition`` is
     the number of the partition it was given, where the project has partitions. ``status``, ``project_state`` and ``why``
-    are what the last `next_files` said; ``fate`` is what this job knows of its process: live, committed or rolled back.
+    are what the last `next_files` said; ``fate`` is what this job knows of its process; ``staged``: it needs no job.
     """
 
     def __init__(self, ledger: Ledger, started: Started) -> None:
@@ -61,6 +61,7 @@ class Process:
         self.project_state = "open"
         self.why = ""
         self.fate = Fate.LIVE
+        self.staged = False
         self._ledger = ledger
         self._files: dict[int, DeliveredFile] = {}
         self._done: list[FileMark] = []
@@ -158,6 +159,7 @@ class Process:
         key: str | None = None,
         validate: str | Sequence[str] | None = "deep",
         expect: Expect | None = None,
+        near: str | os.PathLike[str] | None = None,
         adopt: bool = False,
         checksum: str | None = None,
         proof: Validation | None = None,
@@ -165,6 +167,7 @@ class Process:
     ) -> OutputRecord:
         """Validate a local file, copy it to the destination under a temporary name and prove that it arrived.
 
+        With ``near``, it is copied to that folder or URL instead, and `commit` leaves the rest to the catalog's side.
         ``name`` is the final name with ``{process}`` or ``{partition}`` in it. ``validate`` is a level, the name of a
         plug-in's validator, or a command; ``expect`` is ``{"tree": …, "entries": number | "consumed"}``; ``checksum`` is
         that of the file when the payload ended (taken now where None); ``proof`` is what an earlier `validate` of it
@@ -184,18 +187,14 @@ class Process:
             raise StorageError(f"the output {path} cannot be read: {error.strerror}") from error
         if proof is None:
             proof = self.validate(path, validate, expect)
-        self._call(lambda: self._ledger.will_write_to(self.key, place))
-        stageout.claim(place, self.started.catalog_id, adopt=adopt)
-        if stageout.exists(final):
-            raise StorageError(
-                f"{final} exists already: this process would have to overwrite it",
-                remedy="move it away, or name another output",
-            )
+        target = stageout.resolve(near or place)
+        self._call(lambda: self._ledger.will_write_to(self.key, target))
+        claim_for(final, target, self.started.catalog_id, adopt=adopt)
         temporary = stageout.temporary_url(
-            place, self.id, f"{self.started.tag}{secrets.token_hex(3)}", len(self._outputs), final_name
+            target, self.id, f"{self.started.tag}{secrets.token_hex(3)}", len(self._outputs), final_name
         )
         staged = stageout.stage_out(path, temporary, expected_checksum=expected, on_progress=on_progress)
-        record = OutputRecord(
+        one = OutputRecord(
             key=key or f"output{len(self._outputs) or ''}",
             destination=place,
             temp_url=staged.url,
@@ -204,9 +203,10 @@ class Process:
             checksum=staged.checksum,
             entries=entries_of(proof, expect),
             unproved="not validated" if proof is None else "; ".join(proof.unproved) or None,
+            near=None if target == place else target,
         )
-        self._outputs.append(record)
-        return record
+        self._outputs.append(one)
+        return one
 
     def validate(
         self, path: Path, level: str | Sequence[str] | None, expect: Expect | None, *, plugins: Sequence[str] = ()
@@ -217,10 +217,7 @@ class Process:
         """
         if level is None:
             return None
-        resolved = dict(expect) if expect else None
-        if resolved and resolved.get("entries") == "consumed":
-            resolved["entries"] = entries_consumed(self._files.values())
-        return prove(path, level, resolved, plugins)
+        return prove(path, level, resolved(expect, self._files.values()), plugins)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -229,12 +226,16 @@ class Process:
 
         Raises `NotAllowed` where a file is opened and undecided, or an output is there and not a word on any file;
         `Fenced` where the process was rolled back, `RolledBack` where the commit was refused, `StorageError` where
-        publication has to wait (the commit stands).
+        publication has to wait (the commit stands). With outputs near it is `staged`, and commits when they have arrived.
         """
         for file in done:
             self._later(file, Mark.CONSUMED)
         refuse_undecided(self._files.values(), made=bool(self._outputs) and not no_output)
         manifest = Manifest([file._verdict() for file in self._files.values()], tuple(self._outputs), no_output)
+        if any(output.near is not None for output in self._outputs):
+            self.staged = self._call(lambda: self._ledger.stage(self.key, manifest)) is None  # else it raised
+            self._stop()
+            return
         stored = self._call(lambda: self._ledger.commit(self.key, manifest))
         self.fate = Fate.COMMITTED
         self._stop()
@@ -298,7 +299,7 @@ class Process:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self.fate is not Fate.LIVE:
+            if self.fate is not Fate.LIVE or self.staged:
                 return
             if error is not None:
                 self._give_up(error)

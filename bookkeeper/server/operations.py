@@ -70,6 +70,7 @@ ROOMS: Final = (
     "reporting.process",
     "reporting.recent",
     "stepwise",
+    "transfers.queue",
 )
 """The modules that have operations."""
 

@@ -1,4 +1,4 @@
-"""What the server does by itself: expire whoever fell silent, and publish what workers cannot.
+"""What the server does by itself: expire whoever fell silent, transfer what lies near, and publish what workers cannot.
 
 A store without atomic rename needs one publisher at a time (see `bookkeeper.publishing`). A worker that speaks over HTTP
 is never that one; the server is.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from bookkeeper.errors import BookkeeperError
 from bookkeeper.ledger.door import forgive, sweep
+from bookkeeper.transfers import Crew
 
 if TYPE_CHECKING:
     from bookkeeper.catalog import Database
@@ -36,6 +37,7 @@ class Ticker:
         self._stop = threading.Event()
         self._told: set[str] = set()
         self._pause, self._rest = 0.0, 0.0
+        self._crew = Crew(database)
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
     def begin(self) -> None:
@@ -49,11 +51,13 @@ class Ticker:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(PATIENCE)
+        self._crew.close()
 
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
             try:
                 self._metrics.expired(sweep(self._database))
+                self._crew.step()
                 self._publish()
             except BookkeeperError as error:
                 log.error("tick failed", extra={"error": str(error)})

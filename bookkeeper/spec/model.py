@@ -117,10 +117,13 @@ class OutputTable(Table):
     validation: Any = Field(default="deep", alias="validate")
     expect: Expect | None = None
     optional: bool = False
+    near: Word | None = None
 
-    @field_validator("destination")
+    @field_validator("destination", "near")
     @classmethod
-    def _somewhere(cls, value: str) -> str:
+    def _somewhere(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         try:
             stageout.final_url(value, "name")
         except UsageError as error:
@@ -148,6 +151,18 @@ class OutputTable(Table):
         raise ValueError(f"must be {JUDGES}, not {value!r}")
 
 
+class TransferTable(Table):
+    """``[transfer]``: how outputs that are stored ``near`` first get to their destinations.
+
+    From ``near_limit`` bytes there on no more files are delivered; an output that has not arrived after ``deadline``
+    seconds is given up, and ``at_once`` of them are under way over one link.
+    """
+
+    near_limit: Bytes | None = None
+    deadline: Seconds = Rules().transfer_deadline
+    at_once: Annotated[int, Field(ge=1, le=1000)] = Rules().link_limit
+
+
 class Spec(Table):
     """A whole spec. ``folder`` is where its file lies: what its relative paths are relative to."""
 
@@ -155,6 +170,7 @@ class Spec(Table):
     job: JobTable
     output: Annotated[list[OutputTable], BeforeValidator(_list), Field(min_length=1)]
     executor: ExecutorTable = ExecutorTable()
+    transfer: TransferTable = TransferTable()
     retry: RetryTable = RetryTable()
     notify: Annotated[list[NotifyTable], BeforeValidator(_list)] = Field(default_factory=list)
     plugins: PluginsTable = PluginsTable()
@@ -170,6 +186,11 @@ class Spec(Table):
     def application(self) -> tuple[str, str, str]:
         """Family, name, version."""
         return self.project.application.family, self.project.application.name, self.project.application.version
+
+    @property
+    def near(self) -> bool:
+        """Whether some outputs are stored near first."""
+        return any(output.near is not None for output in self.output)
 
     @property
     def files(self) -> list[str]:
@@ -204,6 +225,9 @@ class Spec(Table):
             max_wall=self.project.max_wall,
             output_required=not all(output.optional for output in self.output),
             policy=self.policy(),
+            near_limit=self.transfer.near_limit,
+            transfer_deadline=self.transfer.deadline,
+            link_limit=self.transfer.at_once,
         )
 
     def process(self, project: str | None = None) -> Job:
@@ -220,6 +244,7 @@ class Spec(Table):
                     validate=output.validation,
                     expect=output.expect.model_dump(exclude_none=True) if output.expect else None,
                     optional=output.optional,
+                    near=self._absolute(output.near) if output.near else None,
                 )
                 for output in self.output
             ),
@@ -260,6 +285,9 @@ def cross_checks(
     if outputs is not None and job is not None:
         for problem in command.problems(job.command, [one.key for one in outputs], partitioned=partitioned):
             yield ("job", "command"), problem
+    for number, output in enumerate(outputs or ()):
+        if output.near is not None and output.near.rstrip("/") == output.destination.rstrip("/"):
+            yield ("output", number, "near"), "is the destination itself: leave it out"
     seen: dict[Any, int] = {}
     for number, output in enumerate(outputs or ()):
         place = ("output", number)

@@ -15,6 +15,7 @@ step            left by a kill                                        who goes o
 `stage_out`     an empty upload folder, or a temporary that is        nobody reads it: only a manifest names a
                 partial or whole                                      temporary. Collected (`temporaries`,
                                                                       `discard`, `tidy`) when its process is over
+`transfer`      as `stage_out`; the near copy stays as it is          another `transfer`, to another temporary
 `publish`       before the link: the temporary. After it: both        `publish` again, by anyone: it finds the
                 names of one file. After the unlink: an empty         final name taken by the recorded content,
                 upload folder                                         removes the rest, and says "already"
@@ -33,8 +34,10 @@ from bookkeeper.stageout.copying import Staged, stage_out
 from bookkeeper.stageout.listing import Temporary, exists, measure, object_size, objects, temporaries, tidy
 from bookkeeper.stageout.names import final_url, parse_temporary, resolve, temporary_url
 from bookkeeper.stageout.publication import discard, publish, remove_final
+from bookkeeper.stageout.transferring import NearCopyBad, transfer
 
 __all__ = [
+    "NearCopyBad",
     "Staged",
     "Temporary",
     "claim",
@@ -54,4 +57,5 @@ __all__ = [
     "temporaries",
     "temporary_url",
     "tidy",
+    "transfer",
 ]

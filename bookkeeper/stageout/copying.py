@@ -156,7 +156,7 @@ def copy(path: str, descriptor: int, size: int, sink: Sink, url: str, on_chunk: 
 def _read_back(store: Store, url: str, size: int, checksum: str, on_chunk: Callable[[int], None]) -> None:
     """Read the copy from the storage; `StorageError` if it is not what was written."""
     with translated("read back", url):
-        found = store.measure(url, on_chunk)
+        found = store.proof(url, on_chunk)
     if found != (size, checksum):
         raise StorageError(
             f"{url} came back from the storage other than it was written: "

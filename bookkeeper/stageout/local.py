@@ -184,6 +184,16 @@ class LocalStore:
         finally:
             os.close(descriptor)
 
+    def pieces(self, url: str) -> Iterator[bytes]:
+        """Read a file from its start to its end."""
+        with open(open_regular(url), "rb", buffering=0) as stream:
+            while piece := stream.read(CHUNK):
+                yield piece
+
+    def proof(self, url: str, on_chunk: Callable[[int], None] | None = None) -> tuple[int, str]:
+        """Return what `measure` reads."""
+        return self.measure(url, on_chunk)
+
     def read_small(self, url: str) -> bytes | None:
         """Return the content of a small file, `None` if there is none."""
         try:

@@ -76,6 +76,16 @@ def parent(address: str) -> str:
     return f"{scheme}{separator}{folder}" if separator else folder or "/"
 
 
+def host(address: str) -> str:
+    """Return whose storage an address lies in: ``host:port``, a bucket, or ``local``."""
+    return "local" if is_local(address) else address.partition("://")[2].partition("/")[0] or address.partition(":")[0]
+
+
+def link(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> str:
+    """Return the way between two storages, as ``host->host``: what limits are counted by."""
+    return f"{host(resolve(source))}->{host(resolve(destination))}"
+
+
 def check_name(name: str, what: str = "name") -> str:
     """Return ``name`` if an object may be called so; `UsageError` otherwise.
 

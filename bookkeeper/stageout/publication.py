@@ -112,7 +112,7 @@ def _already(
 ) -> Published:
     """Answer for a final name that is taken: by the recorded content, or by something else."""
     one_file = staged is not None and there.identity is not None and staged.identity == there.identity
-    if not there.is_file or there.size != recorded[0] or not (one_file or store.measure(final) == recorded):
+    if not there.is_file or there.size != recorded[0] or not (one_file or store.proof(final) == recorded):
         raise PublicationConflict(f"{final} is taken by another object ({there.size} bytes); it was not overwritten")
     store.settle(final)
     _drop(store, temporary)
@@ -133,7 +133,7 @@ def _prove_placed(store: Store, temporary: str, final: str, recorded: tuple[int,
     """Compare the final object with what was recorded: all of a copy, which goes again if it differs; a rename's size."""
     there = store.look(final)
     if store.copies:
-        found = store.measure(final)
+        found = store.proof(final)
         if found != recorded:
             store.remove(final)
     else:

@@ -108,6 +108,15 @@ class RemoteStore:
     def measure(self, url: str, on_chunk: Callable[[int], None] | None = None) -> tuple[int, str]:
         """Read an object through a new file object without a cache and return (size, checksum)."""
         running, size = Adler32(), 0
+        for piece in self.pieces(url):
+            running.update(piece)
+            size += len(piece)
+            if on_chunk is not None:
+                on_chunk(len(piece))
+        return size, str(running)
+
+    def pieces(self, url: str) -> Iterator[bytes]:
+        """Read an object from its start to its end, through a new file object without a cache."""
         with _driver(url):
             self.fs.invalidate_cache()
             stream = self.fs.open(self._path(url), "rb", cache_type="none")
@@ -116,13 +125,14 @@ class RemoteStore:
                 with _driver(url):
                     piece = stream.read(BLOCK)
                 if not piece:
-                    return size, str(running)
-                running.update(piece)
-                size += len(piece)
-                if on_chunk is not None:
-                    on_chunk(len(piece))
+                    return
+                yield piece
         finally:
             stream.close()
+
+    def proof(self, url: str, on_chunk: Callable[[int], None] | None = None) -> tuple[int, str]:
+        """Return what `measure` reads."""
+        return self.measure(url, on_chunk)
 
     def read_small(self, url: str) -> bytes | None:
         """Return the content of a small object, `None` if there is none."""

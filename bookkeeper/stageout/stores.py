@@ -58,6 +58,12 @@ class Store(Protocol):
     def measure(self, url: str, on_chunk: Callable[[int], None] | None = None) -> tuple[int, str]:
         """Read an object from the storage, past any cache, and return (size, checksum)."""
 
+    def pieces(self, url: str) -> Iterator[bytes]:
+        """Read an object from its start to its end, a piece at a time."""
+
+    def proof(self, url: str, on_chunk: Callable[[int], None] | None = None) -> tuple[int, str]:
+        """Return what lies there now as (size, checksum): as the storage computes it anew, or as `measure` reads it."""
+
     def read_small(self, url: str) -> bytes | None:
         """Return the content of a small object, `None` if there is none."""
 
@@ -89,6 +95,10 @@ def store_of(address: str) -> Store:
         from bookkeeper.stageout.local import LocalStore
 
         return LocalStore()
+    if address.startswith(("root://", "roots://")):
+        from bookkeeper.stageout.xrootd import XRootDStore
+
+        return XRootDStore(address)
     from bookkeeper.stageout.remote import RemoteStore
 
     return RemoteStore(address)

@@ -15,6 +15,7 @@ from bookkeeper.ledger.door import forgive, sweep
 from bookkeeper.operations import Remote
 from bookkeeper.spec import Spec
 from bookkeeper.submit.progress import OnUpdate, Progress, Submitted
+from bookkeeper.transfers import Crew
 from bookkeeper.watching import Babysitter, Standing, Systems, waiting
 from bookkeeper.watching.settling import order_of
 
@@ -65,6 +66,7 @@ class BatchRun:
     ) -> None:
         self._spec, self._database, self._on_update, self._stop = spec, database, on_update, stop
         self._systems = Systems(database)
+        self._crew = Crew(database) if spec.near and not isinstance(database, Remote) else None
         self._sitter = Babysitter(database, spec.project.name, spec, self._systems, most=jobs, adopt=adopt)
         self._began, self._offset = time.monotonic(), time.time() - time.monotonic()
         self._history: deque[tuple[float, int]] = deque()
@@ -87,6 +89,8 @@ class BatchRun:
             interrupted = True
         finally:
             self._systems.close()
+            if self._crew is not None:
+                self._crew.close()
         status = projects.status(self._database, self._spec.project.name)
         return Submitted(self._spec.project.name, status, interrupted or detach, tuple(self._reasons))
 
@@ -97,6 +101,8 @@ class BatchRun:
                 forgive(self._database, f"this host slept for {offset - self._offset:.0f} s")
             self._offset = offset
             sweep(self._database)
+        if self._crew is not None:
+            self._crew.step()
         standing = self._sitter.step()
         for problem in standing.problems:
             if problem not in self._reasons:

@@ -22,6 +22,7 @@ from bookkeeper.spec import Spec
 from bookkeeper.submit.batch import BatchRun, check
 from bookkeeper.submit.preparing import audience, prepare
 from bookkeeper.submit.progress import OnUpdate, Progress, Submitted
+from bookkeeper.transfers import Crew
 from bookkeeper.watching.waiting import deliverable, waiting
 from bookkeeper.worker import Job, Outcome, job
 from bookkeeper_schema.states import Step
@@ -138,6 +139,7 @@ class _Run:
         self._reasons: deque[str] = deque(maxlen=5)
         self._history: deque[tuple[float, int, int]] = deque()
         self._pause, self._not_before = BACK_OFF[0], 0.0
+        self._crew = Crew(database) if spec.near and not isinstance(database, Remote) else None
         self._failed_starts: list[str] = []
         self._excluded = False
 
@@ -161,6 +163,8 @@ class _Run:
         elif status.open_project is not None and status.open_state == "open":
             self._complain()
             projects.finish(self._database, status.open_project)
+        if self._crew is not None:
+            self._crew.close()
         self._publish()
         status = self._look("done")
         return Submitted(name, status, interrupted, tuple(self._reasons))
@@ -173,6 +177,8 @@ class _Run:
                 if slept := self._slept():
                     forgive(self._database, f"this host slept for {slept:.0f} s")
                 sweep(self._database)
+            if self._crew is not None:
+                self._crew.step()
             status = self._look("running")
             if self._stop.is_set():
                 return status
@@ -180,7 +186,7 @@ class _Run:
             more = open_ and status.available + status.held > 0 and len(self._failed_starts) < FAILED_STARTS
             if more:
                 self._launch(status)
-            elif not self._ours:
+            elif not self._ours and not (self._spec.near and status.staged):
                 return status
             self._executor.wait(TICK)
 

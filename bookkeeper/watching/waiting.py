@@ -17,7 +17,7 @@ SELECT body FROM events WHERE project_id = (SELECT id FROM projects WHERE name =
 
 def deliverable(status: RequestStatus) -> int:
     """Return how many files would be given to a process that asked now."""
-    if status.open_state != "open" or status.rest_until is not None:
+    if status.open_state != "open" or status.rest_until is not None or status.near_is_full:
         return 0
     return status.available - status.delayed
 
@@ -31,6 +31,8 @@ def waiting(database: Database, status: RequestStatus) -> str:
         row = database.one(RESTED, {"project": project})
         reason = json.loads(row["body"]).get("reason") if row else None
         return f"resting until {_clock(status.rest_until)}" + (f": {reason}" if reason else "")
+    if status.near_is_full:
+        return f"{status.near_bytes:,} bytes wait at the near storage for their transfer"
     if status.delayed and deliverable(status) == 0 and status.next_at is not None:
         one = status.delayed == 1
         files = "1 file waits for its next try" if one else f"{status.delayed:,} files wait for their next try"

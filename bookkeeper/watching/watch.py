@@ -18,6 +18,7 @@ from bookkeeper.errors import BookkeeperError, NotAllowed
 from bookkeeper.ledger.door import forgive, sweep
 from bookkeeper.operations import Remote
 from bookkeeper.remembering import to_watch
+from bookkeeper.transfers import Crew
 from bookkeeper.watching.babysitter import Babysitter, Standing
 from bookkeeper.watching.systems import Systems
 
@@ -58,6 +59,7 @@ class Watch:
         self._database, self._names, self._served = database, tuple(names), served
         self._on_step, self._on_problem = on_step, on_problem
         self._systems = Systems(database)
+        self._crew = None if served or isinstance(database, Remote) else Crew(database)
         self._sitters: dict[str, tuple[tuple[str, float, int], Babysitter]] = {}
         self._over: set[str] = set()
         self._told: set[tuple[str, str]] = set()
@@ -75,6 +77,8 @@ class Watch:
                 forgive(self._database, f"this host slept for {offset - self._offset:.0f} s")
             self._offset = offset
             sweep(self._database)
+        if self._crew is not None:
+            self._crew.step()
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK
             self._choose()
@@ -101,8 +105,10 @@ class Watch:
             stop.wait(tick)
 
     def close(self) -> None:
-        """Let go; jobs go on."""
+        """Let go; jobs and transfers go on."""
         self._systems.close()
+        if self._crew is not None:
+            self._crew.close()
 
     def _choose(self) -> None:
         """Look which requests there are, and read their specs where they are new or have changed."""

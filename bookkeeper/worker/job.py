@@ -16,7 +16,8 @@ class OutputSpec:
 
     ``name`` is the final name with ``{process}`` or ``{partition}`` in it; ``destination`` a folder or URL;
     ``validate`` a level (``deep``, ``quick``) or a command with ``{path}``; ``expect`` is
-    ``{"tree": …, "entries": number | "consumed"}``; ``optional`` allows that the command writes none.
+    ``{"tree": …, "entries": number | "consumed"}``; ``optional`` allows that the command writes none. ``near`` is where it
+    is stored first, to be transferred when the job is gone.
     """
 
     name: str
@@ -25,6 +26,7 @@ class OutputSpec:
     validate: str | tuple[str, ...] = "deep"
     expect: Mapping[str, Any] | None = None
     optional: bool = False
+    near: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Job:
 
 COMMITTED: Final = "committed"
 RECORDED: Final = "recorded"
+STAGED: Final = "staged"
 ROLLED_BACK: Final = "rolled_back"
 NOTHING: Final = "nothing"
 FENCED: Final = "fenced"
@@ -99,6 +102,7 @@ EXCLUDED: Final = "excluded"
 _EXIT_CODES: Final = {
     COMMITTED: 0,
     RECORDED: 0,
+    STAGED: 0,
     ROLLED_BACK: RolledBack.exit_code,
     NOTHING: NothingToDo.exit_code,
     FENCED: Fenced.exit_code,
@@ -111,8 +115,8 @@ _EXIT_CODES: Final = {
 class Outcome:
     """What became of a process.
 
-    ``fate`` is committed, recorded (in a journal, which is to be ingested), rolled_back, nothing (no file was left), fenced (rolled back from outside), paused or excluded
-    (its node is given nothing for a while).
+    ``fate`` is committed, staged (its outputs are on their way), recorded (in a journal, which is to be ingested),
+    rolled_back, nothing (no file was left), fenced (rolled back from outside), paused or excluded (its node is given nothing for a while).
     ``files`` were given to it, ``consumed`` of them count, with ``entries`` in all where these are known. ``outputs``
     are final addresses. ``code`` is the payload's exit code, negative the signal that ended it, None if it never ran.
     ``step`` is the step that failed.
@@ -130,7 +134,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """The exit code: 0 committed or recorded, 7 fenced, 11 paused, 12 nothing to do, 13 rolled back, 15 node excluded."""
+        """The exit code: 0 committed, staged or recorded, 7 fenced, 11 paused, 12 nothing to do, 13 rolled back, 15 node excluded."""
         return _EXIT_CODES[self.fate]
 
     def as_json(self) -> str:

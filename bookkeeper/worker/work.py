@@ -135,7 +135,7 @@ class _Worker:
 
     def outcome(self, fate: str, reason: str = "") -> Outcome:
         """Return what became of the process."""
-        committed = fate == job.COMMITTED
+        committed = fate in (job.COMMITTED, job.STAGED)
         entries = (measured.entries_of([file]) or 0 for file in self._consumed)
         return Outcome(
             fate=fate,
@@ -303,6 +303,7 @@ class _Worker:
                     checksum=made.checksum,
                     proof=made.proof,
                     on_progress=self._watch.check,
+                    near=made.spec.near,
                 )
             )
         except StorageError as error:  # in words that are the same for every process it happens to
@@ -328,7 +329,7 @@ class _Worker:
                 reason = f"committed; not published yet: {error}"
                 break
         self.steps.end("ok", reason or None)
-        return self.outcome(job.COMMITTED, reason)
+        return self.outcome(job.STAGED if self._process.staged else job.COMMITTED, reason)
 
     def _roll_back(self, error: Exception, how: str, *, counted: bool) -> Outcome:
         reason = message_of(error)

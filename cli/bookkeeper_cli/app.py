@@ -17,7 +17,7 @@ from bookkeeper_cli import catalogs, render
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-NOUNS: Final = ("file", "dataset", "project", "process", "dag", "failures", "node", "token", "plugin")
+NOUNS: Final = ("file", "dataset", "project", "process", "dag", "failures", "node", "token", "plugin", "transfer")
 """Commands that have verbs of their own; each is a module of that name."""
 
 HOMES: Final = {
@@ -33,6 +33,7 @@ HOMES: Final = {
     "resubmit": "jobs",
     "hold": "jobs",
     "release": "jobs",
+    "transfer": "transfer",
     "work": "work",
     "pack": "pack",
     "ticket": "journal",

@@ -124,8 +124,11 @@ def start(
 
 def _unsaid(context: typer.Context) -> list[str]:
     """Return the options that were left at their defaults."""
+    from bookkeeper import projects
+
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    return [name for name, source in sources.items() if source is not None and source.name == "DEFAULT"]
+    left_out = [name for name, source in sources.items() if source is not None and source.name == "DEFAULT"]
+    return [*left_out, *projects.NEAR]  # which are said in a spec only
 
 
 def _partition(text: str | None) -> tuple[str | None, int | None]:

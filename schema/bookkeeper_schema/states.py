@@ -137,6 +137,21 @@ class JobState(StrEnum):
     """neither in the queue nor in its history, or never submitted"""
 
 
+class TransferState(StrEnum):
+    """One output on its way from a near storage to its destination."""
+
+    WAITING = "waiting"
+    """lies at the near storage; to be copied as soon as its time has come"""
+    RUNNING = "running"
+    """a transfer worker claimed it and copies"""
+    ARRIVED = "arrived"
+    """whole at its destination; the near copy goes when the output is published"""
+    GIVEN_UP = "given_up"
+    """its process was rolled back; the near copy is to be deleted"""
+    DONE = "done"
+    """the near copy is gone"""
+
+
 class Scope(StrEnum):
     """What a token for the catalog server allows, weakest first; each allows all before it."""
 
@@ -191,11 +206,19 @@ OUTPUT_MOVES: Final[Moves] = {
     "discarded": (),
     "revoked": (),
 }
+TRANSFER_MOVES: Final[Moves] = {
+    "waiting": ("running", "given_up"),
+    "running": ("waiting", "arrived", "given_up"),
+    "arrived": ("given_up", "done"),
+    "given_up": ("done",),
+    "done": (),
+}
 MOVES: Final[dict[str, tuple[type[StrEnum], Moves]]] = {
     "ledger": (LedgerState, LEDGER_MOVES),
     "delivery": (DeliveryState, DELIVERY_MOVES),
     "process": (ProcessState, PROCESS_MOVES),
     "project": (ProjectState, PROJECT_MOVES),
     "output": (OutputState, OUTPUT_MOVES),
+    "transfer": (TransferState, TRANSFER_MOVES),
 }
 """Every state machine: its states and, from each state, where it may go."""

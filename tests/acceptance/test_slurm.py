@@ -266,15 +266,24 @@ def test_a_controller_that_is_away(slurm: Slurm, system: BatchSystem, tmp_path: 
     assert followed.last().exit_code == 0
 
 
-def test_jobs_that_slurm_forgot(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """A Slurm that no other test uses."""
+    with service.running() as running:
+        monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
+        yield running
+
+
+def test_jobs_that_slurm_forgot(own: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     """Without accounting, a job that ended left word of it; of another it is not known, and it is lost."""
     ended, killed = (
         unknown_end(system, order(tmp_path, "ended", "bash", "-c", "exit 4")),
         unknown_end(system, order(tmp_path, "killed", "bash", "-c", "kill -9 $PPID")),
     )
-    forget(slurm)
+    forget(own)
     again = executor.make(tmp_path, {"poll": 0.1})
-    Followed.of(again, order(tmp_path, "other", "true")).until_over()  # has an id that one of them had
+    other = again.submit(order(tmp_path, "other", "true", extra=("--hold",)))
+    assert set(other.jobs) & {*ended.jobs, *killed.jobs}, "it has an id that one of them had"
     ended.look()
     assert (ended.last().kind, ended.last().exit_code) == ("FAILED", 4)
     killed.look()

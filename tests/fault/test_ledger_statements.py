@@ -20,10 +20,12 @@ VERBS = (
     "commit of a staged process", "commit that is refused", "roll_back", "roll_back of a staged process", "expire",
     "roll_back that brakes", "roll_back that lets rest", "roll_back that excludes", "bury", "exclude", "hold_back", "published", "will_write_to", "record", "pause", "end with fence", "recover", "recover with fence", "park",
     "reopen, first phase", "reopen, second phase",
+    "stage near", "claim", "progress", "arrived", "arrived, the last", "failed", "silent", "give up", "near copy gone",
 )  # fmt: skip
 KILLED = (
     "next_files", "stage", "commit", "commit of a failed file", "commit of a staged process", "commit that is refused",
     "roll_back", "roll_back that excludes", "expire", "recover with fence", "reopen, second phase",
+    "stage near", "claim", "arrived", "arrived, the last", "failed", "silent", "give up", "near copy gone",
 )  # fmt: skip
 SEVERAL = {"start_process", "next_files that sweeps", "commit that is refused", "expire"}
 """Verbs of several transactions: between them the catalog is sound, and neither as before nor as after."""

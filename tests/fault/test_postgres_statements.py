@@ -19,6 +19,7 @@ VERBS = (
     "next_files", "next_files that sweeps", "mark", "heartbeat", "stage", "commit", "commit of a failed file",
     "commit of a staged process", "commit that is refused", "roll_back", "roll_back that excludes", "expire", "bury",
     "published", "end with fence", "recover with fence", "park", "reopen, first phase", "reopen, second phase",
+    "stage near", "claim", "arrived, the last", "failed", "give up", "near copy gone",
 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def dump(scene: Scene, verb: str) -> dict[str, Any]:
             "ledger": world.database.table("SELECT request_id, file_id, state, attempts FROM ledger ORDER BY 1, 2")[1],
         }
     said: dict[str, Any] = scene.world.dump()
-    return {**said, "outputs": [row[1:] for row in said["outputs"]]}
+    return {**said, **{table: [row[1:] for row in said[table]] for table in ("outputs", "transfers")}}
 
 
 @pytest.mark.parametrize("verb", VERBS)

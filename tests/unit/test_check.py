@@ -12,6 +12,11 @@ from bookkeeper_schema import invariants
 from goodcatalog import declare, lived, notes, raw, started, violations
 
 FORGET_OUTPUTS = "DELETE FROM outputs WHERE process_id = 1"
+TRANSFER = (
+    "INSERT INTO transfers (output_id, process_id, request_id, near_url, link, state, arrived_url, queued_at, deadline)"
+    " SELECT id, {process}, request_id, temp_url, 'a->b', '{state}', temp_url, 1.0, 2.0 FROM outputs WHERE process_id = {of}"
+)
+OPENED = "(SELECT max(process_id) FROM deliveries WHERE state = 'opened')"
 
 # What is done to a sound catalog (see `goodcatalog.lived`), and the invariants that are broken then: the first is the
 # one that it is about, the others say the same thing from another side.
@@ -149,6 +154,20 @@ MUTANTS: dict[str, tuple[str, list[str]]] = {
         ["project-process-totals"],
     ),
     "a process miscounts": ("UPDATE processes SET delivered = 9 WHERE id = 2", ["process-total"]),
+    "a request miscounts what lies near": ("UPDATE requests SET near_bytes = 5 WHERE id = 1", ["near-total"]),
+    "a transfer arrived for a process that was rolled back": (
+        TRANSFER.format(process=2, state="arrived", of=2),
+        ["transfer-follows-its-process", "near-total"],
+    ),
+    "a transfer is of another process": (
+        TRANSFER.format(process=3, state="done", of=1),
+        ["transfer-is-of-its-output"],
+    ),
+    "a process waits for a transfer with a file undecided": (
+        f"UPDATE processes SET state = 'staged' WHERE id = {OPENED};"
+        + TRANSFER.format(process=OPENED, state="waiting", of=1),
+        ["near-delivery-is-decided", "transfer-is-of-its-output", "near-total"],
+    ),
     "an event is of no process": (
         "INSERT INTO events (at, kind, process_id, body) VALUES (0, 'x', 999, '{}')",
         ["dangling-reference"],

@@ -64,6 +64,11 @@ CHECKS = {
     "jobs_state": "UPDATE jobs SET state = 'dreaming' WHERE number = 0",
     "jobs_counts": "UPDATE jobs SET starts = -1",
     "jobs_ended": "UPDATE jobs SET state = 'removed' WHERE number = 0",
+    "transfers_state": "UPDATE transfers SET state = 'lost'",
+    "transfers_claim": "UPDATE transfers SET state = 'running'",
+    "transfers_claimed_until": "UPDATE transfers SET claimed_until = 1.0",
+    "transfers_arrived": "UPDATE transfers SET state = 'arrived'",
+    "transfers_counts": "UPDATE transfers SET bytes_done = -1",
     "tokens_scope": "UPDATE tokens SET scope = 'root'",
     "tokens_name": "UPDATE tokens SET name = ''",
     "tokens_projects": "UPDATE tokens SET projects = ''",
@@ -82,6 +87,7 @@ UNIQUES = {
     "processes_token": "UPDATE processes SET token = 'x'",
     "journals_decided": "UPDATE journals SET decided = true",
     "submissions_tag": "UPDATE submissions SET tag = 'x'",
+    "transfers_near": "UPDATE transfers SET near_url = 'x'",
     "outputs_temporary": "UPDATE outputs SET temp_url = 'x'",
     "outputs_final": f"UPDATE outputs SET final_url = {SAME_FINAL} WHERE state = 'published'",
 }
@@ -110,6 +116,10 @@ def catalog(tmp_path: Path) -> Catalog:
                 (tag,),
             )
         tx.run("INSERT INTO jobs (submission_id, number, process_id, changed_at) VALUES (1, 0, 1, 1.0)")
+        tx.run(
+            "INSERT INTO transfers (output_id, process_id, request_id, near_url, link, state, queued_at, deadline)"
+            " SELECT id, process_id, request_id, temp_url, 'local->local', 'done', 1.0, 2.0 FROM outputs LIMIT 2"
+        )
     return catalog
 
 

@@ -97,7 +97,9 @@ def _read(path: Path, position: Position) -> tuple[list[Event], Position]:
     """Return the events of a file from an offset on, and the position behind the last whole one."""
     import htcondor2
 
-    offset, last = position.offset, position.at
+    offset = position.offset
+    anew = offset == 0 and position.at > 0
+    newest: Any = None
     whole, count = _whole(path, offset)
     if whole == offset:
         return [], position
@@ -107,10 +109,9 @@ def _read(path: Path, position: Position) -> tuple[list[Event], Position]:
     try:
         while offset < whole:
             for event in islice(log.events(stop_after=0), count):
-                at = event.timestamp
-                if at >= position.at or position.offset:
+                newest = event
+                if not anew or event.timestamp >= position.at:
                     events.append(event)
-                    last = max(last, at)
             reached = log.__getstate__()[1]
             if reached == offset:  # it stops at what is no event, too, and mostly goes on behind it when asked again
                 break
@@ -119,6 +120,7 @@ def _read(path: Path, position: Position) -> tuple[list[Event], Position]:
     finally:
         log.close()
     offset = whole
+    last = position.at if newest is None else max(position.at, newest.timestamp)
     return events, Position(position.file, offset, _before(path, offset), last)
 
 

@@ -19,6 +19,7 @@ from bookkeeper_schema.tables.catalogue import (
     SnapshotFile,
 )
 from bookkeeper_schema.tables.record import Cursor, Delivery, Destination, Event, Journal, Output
+from bookkeeper_schema.tables.transfers import Transfer
 from bookkeeper_schema.tables.work import ExcludedNode, LedgerRow, Process, Project, Request
 
 METADATA = SQLModel.metadata
@@ -48,4 +49,5 @@ __all__ = [
     "SnapshotFile",
     "Submission",
     "Token",
+    "Transfer",
 ]

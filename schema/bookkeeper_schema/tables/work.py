@@ -15,7 +15,9 @@ class Request(SQLModel, table=True):
     """A root project and all recovery projects descended from it: the owner of the ledger and of its rules.
 
     ``files`` and ``committed`` are totals, changed only in the transactions that change the ledger. ``policy`` is how
-    failures are explained and retried, where the request says more than the defaults.
+    failures are explained and retried, where the request says more than the defaults. ``near_bytes`` of its outputs lie at
+    near storages; from ``near_limit`` on nothing is delivered. A transfer has ``transfer_deadline`` seconds, and of those
+    over one link ``link_limit`` run at once.
     """
 
     __tablename__ = "requests"
@@ -43,6 +45,10 @@ class Request(SQLModel, table=True):
     max_wall: float | None = Field(default=None, sa_type=Float)
     output_required: bool = Field(sa_column_kwargs={"server_default": text("false")})
     policy: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    near_bytes: int = Field(default=0, sa_type=BigInt, sa_column_kwargs={"server_default": text("0")})
+    near_limit: int | None = Field(default=None, sa_type=BigInt)
+    transfer_deadline: float = Field(default=86400.0, sa_type=Float, sa_column_kwargs={"server_default": text("86400")})
+    link_limit: int = Field(default=4, sa_column_kwargs={"server_default": text("4")})
 
 
 class Project(SQLModel, table=True):
