@@ -32,7 +32,8 @@ SELECT p.id AS process, b.state, b.batch_id, b.node, b.hold_code, b.hold_subcode
 UNJUDGED: Final = """
 SELECT b.submission_id, b.number, b.batch_id, b.state, b.exit_code, b.signal, b.reason, s.project_id,
        p.id, p.state, p.reason,
-       (SELECT count(*) FROM outputs o WHERE o.process_id = p.id AND o.state = 'committed')
+       (SELECT count(*) FROM outputs o WHERE o.process_id = p.id AND o.state = 'committed'),
+       (SELECT e.body ->> 'kind' FROM events e WHERE e.process_id = p.id AND e.kind = 'job.removed' ORDER BY e.id DESC LIMIT 1)
   FROM jobs b JOIN submissions s ON s.id = b.submission_id
   LEFT JOIN processes p ON p.id = (SELECT max(q.id) FROM processes q WHERE q.job_id = b.batch_id AND q.request_id = s.request_id AND q.executor = s.executor)
  WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project)
@@ -69,6 +70,9 @@ NEVER_RAN: Final = "it ended without having started a process"
 VERDICTS: Final = (SUCCESS_ONLY, COMMIT_ONLY, NEVER_RAN)
 """What is counted and shown; `AGREE` is the rule."""
 
+BY_HAND: Final = ("", "removed", "REMOVED", "CANCELLED", "JOB_ABORTED")
+"""What batch systems call the removal of a job by its owner, or by whoever may."""
+
 _TOLD: Final = (0, 7, 11, 12, 13, 15)
 """Exit codes with which a worker tells what became of its process (`bookkeeper.worker.job`)."""
 
@@ -98,8 +102,8 @@ def judge(database: Database, project: str) -> int:
     def move(tx: Tx) -> int:
         differ = 0
         for row in tx.run(UNJUDGED, {"project": project}).fetchall():
-            submission, number, batch_id, state, code, signal, reason, of, process, fate, why, unpublished = row
-            verdict = verdict_of(state, code, signal, fate)
+            submission, number, batch_id, state, code, signal, reason, of, process, fate, why, unpublished, kind = row
+            verdict = verdict_of(state, code, signal, fate, kind)
             changed = tx.run(
                 JUDGE, {"submission": submission, "number": number, "verdict": verdict, "process": process}
             ).rowcount
@@ -144,14 +148,19 @@ def decide(database: Database, project: str, submission: int, number: int, said:
     return database.run(move)
 
 
-def verdict_of(state: str, exit_code: int | None, signal: int | None, fate: str | None) -> str:
-    """Return what is to be said of a job that is over, and of the last process that it opened (None: none)."""
+def verdict_of(state: str, exit_code: int | None, signal: int | None, fate: str | None, kind: str | None = None) -> str:
+    """Return what is to be said of a job that is over, and of the last process that it opened (None: none).
+
+    ``kind`` is what the batch system calls the end of a job that was removed. Removed by somebody, when it had done its
+    work, is no failure: it was thought to wait.
+    """
     committed = fate in ("committed", "revoking", "revoked")
     success = state == "completed" and exit_code == 0 and not signal
     if success:
         return AGREE if committed else SUCCESS_ONLY
     if committed:
         told = state == "completed" and exit_code in _QUIET  # an earlier run of it committed
+        told = told or (state == "removed" and kind in BY_HAND)
         return AGREE if told else COMMIT_ONLY
     if fate is None and state == "completed" and exit_code not in _QUIET:
         return NEVER_RAN

@@ -42,9 +42,6 @@ RENEW: Final = 300.0
 EMPTY: Final = (5, 11, 12, 15)
 """Exit codes of jobs that got no file: project ended, paused, nothing left, node excluded."""
 
-BY_HAND: Final = ("", "removed", "REMOVED", "CANCELLED", "JOB_ABORTED")
-"""What batch systems call the removal of a job by its owner, or by whoever may."""
-
 
 @dataclass
 class Standing:
@@ -274,8 +271,10 @@ def death_of(row: Mapping[str, Any]) -> tuple[str, Evidence, bool]:
     elif row["state"] == JobState.IDLE:
         state, what = "EVICTED", f"its job {job} was evicted{because}"
     elif row["state"] == JobState.REMOVED:
-        state = "REMOVED" if kind in BY_HAND else kind
-        what = f"its job {job} was removed{because}" if kind in BY_HAND else f"its job {job} ended: {kind}{because}"
+        state = "REMOVED" if kind in jobs.BY_HAND else kind
+        what = (
+            f"its job {job} was removed{because}" if kind in jobs.BY_HAND else f"its job {job} ended: {kind}{because}"
+        )
     elif row["state"] == JobState.LOST:
         state, what = "NODE_LOST", f"its job {job} is gone{because}"
     else:
@@ -289,6 +288,6 @@ def death_of(row: Mapping[str, Any]) -> tuple[str, Evidence, bool]:
         hold_subcode=row["hold_subcode"],
         state=state,
     )
-    removed = row["state"] == JobState.REMOVED and row["hold_code"] is None and kind in BY_HAND
+    removed = row["state"] == JobState.REMOVED and row["hold_code"] is None and kind in jobs.BY_HAND
     person = removed or row["hold_code"] == holding.BY_PERSON
     return what, evidence, not person

@@ -127,6 +127,8 @@ def test_success_there_and_failure_here_is_a_finding(desk: ToyDesk) -> None:
     assert findings.verdict_of("completed", 0, None, None) == findings.SUCCESS_ONLY
     assert findings.verdict_of("completed", 0, None, "rolled_back") == findings.SUCCESS_ONLY
     assert findings.verdict_of("removed", None, None, "committed") == findings.COMMIT_ONLY
+    assert findings.verdict_of("removed", None, None, "committed", "CANCELLED") == findings.AGREE
+    assert findings.verdict_of("removed", None, None, "committed", "TIMEOUT") == findings.COMMIT_ONLY
     assert findings.verdict_of("completed", None, 9, "committed") == findings.COMMIT_ONLY
     assert findings.verdict_of("completed", 13, None, "rolled_back") == findings.AGREE
     assert findings.verdict_of("completed", 0, None, "committed") == findings.AGREE

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bookkeeper import jobs
 from services import slurm
 from toydesk import BLOCKED, ToyDesk
 from workbench import until
@@ -41,6 +42,7 @@ def test_slurm_cancels_jobs_and_everything_counts_once(desk: ToyDesk, monkeypatc
     said = " ".join(row["reason"] for row in desk.rows(FAILED))
     assert "told to stop" in said or "was removed" in said, said
     assert set(cancelled) <= {one["job"] for one in desk.events("job.removed")}
+    assert jobs.summary(desk.database, "mass")["verdicts"] == {}
 
 
 def test_dask_runs_everything_and_everything_counts_once(desk: ToyDesk) -> None:

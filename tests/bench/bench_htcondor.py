@@ -9,12 +9,14 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from measure import Row, medians, seconds
 
 JOBS = 10_000
+FEW, ROUNDS = 24, 3
 
 LOG = Path(__file__).parents[1] / "data" / "condor-logs" / "4x-kill-schedd.log"
 """The log of one job: submitted, running, sized, disconnected, reconnected, sized, terminated."""
@@ -26,6 +28,7 @@ def rows() -> Iterator[Row]:
         yield _ingestion(Path(name))
         if os.getuid() == 0 and shutil.which("apt-get"):
             yield _submission(Path(name))
+            yield _overhead(Path(name))
 
 
 def _ingestion(folder: Path) -> Row:
@@ -84,6 +87,52 @@ def _submission(folder: Path) -> Row:
     found = medians({"many": lambda: submit(JOBS), "one": lambda: submit(1)}, 3)
     print(f"  submit of {JOBS:,} jobs: {found['many']:.3f} s", file=sys.stderr)
     return Row(f"submit {JOBS} jobs", found["many"] / found["one"], "submit one job", 20, "lower")
+
+
+def _overhead(folder: Path) -> Row:
+    """Jobs that copy one file: as they are, and as processes of a project, proved, stored, committed and published."""
+    import bookkeeper
+    from bookkeeper.executors import htcondor
+    from bookkeeper.executors.batch import Asks, Known, Order
+    from bookkeeper.worker import Job, OutputSpec
+    from bookkeeper_schema.states import JobState
+    from rootfiles import make_small
+
+    catalog = bookkeeper.create_catalog(f"sqlite:///{folder}/overhead.db")
+    (folder / "in").mkdir()
+    make_small(folder / "in" / "0.root", "zlib")
+    for number in range(1, 2 * FEW * ROUNDS):
+        shutil.copyfile(folder / "in" / "0.root", folder / "in" / f"{number}.root")
+    catalog.declare_files(bookkeeper.scan([folder / "in"]))
+    catalog.define_dataset("all", names=["*"])
+    catalog.start_project("p", "all", files_per_process=1)
+    output = OutputSpec("m-{process}.root", str(folder / "out"))
+    job = Job("p", ("cp", "{inputs}", "{output}"), str(folder), (output,), files_per_process=1, wait=False)
+    (folder / "job.json").write_text(job.as_json())
+    system, count = htcondor.make(folder, {}), iter(range(1 << 20))
+
+    def run(*command: str) -> float:
+        place = folder / f"overhead-{next(count)}"
+        place.mkdir()
+        began = time.perf_counter()
+        accepted = system.submit(Order(place.name, FEW, command, place, Asks()))
+        open_ = {number: (one, JobState.IDLE) for number, one in enumerate(accepted.jobs)}
+        position, ended = None, 0
+        while ended < FEW:
+            system.wait(0.05)
+            known = Known(1, place.name, place, accepted.batch_id, position, FEW, open_, Asks())
+            position, seen = system.follow(known)
+            over = [one for one in seen if one.state is JobState.COMPLETED]
+            assert all(one.exit_code == 0 for one in over), over
+            ended += len(over)
+        return time.perf_counter() - began
+
+    worker = (sys.executable, "-P", "-m", "bookkeeper.worker", catalog.url, str(folder / "job.json"))
+    bare = ("/bin/cp", str(folder / "in" / "0.root"), str(folder / "copy.root"))
+    found = medians({"work": lambda: run(*worker), "bare": lambda: run(*bare)}, ROUNDS)
+    catalog.close()
+    print(f"  work over the bare command: {(found['work'] - found['bare']) / FEW:.2f} s a job", file=sys.stderr)
+    return Row(f"{FEW} jobs of work on HTCondor", found["work"] / found["bare"], "the bare command", 4, "lower")
 
 
 if __name__ == "__main__":
