@@ -39,7 +39,6 @@ class Pool:
         self.config = f"{self._settings['CONDOR_STATE']}/etc/condor_config"
         self.bin = Path(os.environ.get("CONDOR_PREFIX", "/opt/htcondor")) / "usr" / "bin"
         self.environment = {**os.environ, "CONDOR_CONFIG": self.config}
-        os.environ["CONDOR_CONFIG"] = self.config
 
     def _run(self, script: str, **settings: str) -> None:
         done = subprocess.run(
@@ -88,9 +87,18 @@ class Pool:
         subprocess.run(["rm", "-rf", self._settings["CONDOR_STATE"]], check=True)
 
 
-@functools.cache
 def shared() -> Pool:
-    """Return the pool of this session, started when it is first asked for."""
+    """Return the pool of this session, started when it is first asked for; this process's bindings speak to it."""
+    pool = _shared()
+    os.environ["CONDOR_CONFIG"] = pool.config
+    import htcondor2
+
+    htcondor2.reload_config()  # they may have been imported before there was a pool
+    return pool
+
+
+@functools.cache
+def _shared() -> Pool:
     require()
     pool = Pool()
     atexit.register(pool.stop)
