@@ -6,7 +6,9 @@ import contextlib
 import functools
 import itertools
 import shutil
+import sqlite3
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -318,8 +320,10 @@ class Job:
 
 
 def new_catalog(path: Path) -> Catalog:
-    """Make an empty catalog; quickly, from one made before."""
+    """Make an empty catalog, which is no other's copy; quickly, from one made before."""
     shutil.copyfile(Path(_template().name) / "empty.db", path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE catalog SET uuid = ?", (str(uuid.uuid4()),))
     return open_catalog(f"sqlite:///{path}")
 
 

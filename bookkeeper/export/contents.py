@@ -57,7 +57,7 @@ TABLES: Final = (
         "requests",
         "The request: its totals and its rules",
         """SELECT id, name, snapshot_id, files, committed, max_attempts, files_per_process, partition_by, partition_size,
-                  lease, max_wall, output_required, policy
+                  lease, max_wall, output_required, policy, near_bytes, near_limit, transfer_deadline, link_limit
              FROM requests WHERE id = :request""",
         refers=(("snapshot_id", "snapshots", "id"),),
         json=("policy",),
@@ -241,6 +241,7 @@ LEFT_OUT: Final = {
     "submissions": None,
     "snapshot_files": None,
     "tokens": None,
+    "transfers": None,
     "processes": ("token",),
 }
 """What stays in the catalog: tables, and columns of tables that are exported. Whatever can open something is here."""

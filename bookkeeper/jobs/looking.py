@@ -12,8 +12,7 @@ from bookkeeper.operations import operation
 SUBMISSIONS: Final = """
 SELECT s.id, s.executor, s.tag, s.jobs, s.host, s.folder, s.asks, s.batch_id, s.reason, s.position, s.intended_at,
        s.settled_at, j.name AS project,
-       (SELECT count(*) FROM jobs b WHERE b.submission_id = s.id AND b.ended_at IS NULL
-           AND NOT (b.state = 'held' AND COALESCE(b.hold_code, 1) = 1)) AS open
+       (SELECT count(*) FROM jobs b WHERE b.submission_id = s.id AND b.ended_at IS NULL) AS open
   FROM submissions s JOIN projects j ON j.id = s.project_id
  WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project)
    AND EXISTS (SELECT 1 FROM jobs b WHERE b.submission_id = s.id AND b.ended_at IS NULL)
@@ -67,7 +66,7 @@ SELECT b.process_id, b.state, b.exit_code, b.signal, b.hold_code, b.hold_subcode
 def submissions(database: Database, project: str) -> list[dict[str, Any]]:
     """Return the submissions of a request that have jobs which are not known to be over, oldest first.
 
-    ``asks`` is what the batch system was asked for; ``settled_at`` is None where nobody knows whether it has the jobs; ``open`` are how many will run by themselves (what a person holds waits for that person);
+    ``asks`` is what the batch system was asked for; ``settled_at`` is None where nobody knows whether it has the jobs;
     ``unfinished`` are its jobs that are not over: number, batch_id, state, node, hold_code, hold_subcode, reason,
     changed_at.
     """

@@ -16,9 +16,8 @@ INTENDED: Final = "SELECT jobs FROM submissions WHERE tag = :tag"
 
 OPEN: Final = """
 SELECT count(*) FROM submissions s JOIN jobs b ON b.submission_id = s.id
- WHERE s.request_id = :request AND b.ended_at IS NULL AND NOT (b.state = 'held' AND COALESCE(b.hold_code, 1) = 1)
+ WHERE s.request_id = :request AND b.ended_at IS NULL
 """
-"""Jobs that will run by themselves: what a person holds waits for that person, and others do its work."""
 
 INTEND: Final = f"""
 INSERT INTO submissions (request_id, project_id, executor, tag, jobs, host, folder, asks, intended_at)

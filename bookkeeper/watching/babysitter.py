@@ -182,7 +182,7 @@ class Babysitter:
             return
         groups = -(-(files - status.struck) // self._files_a_job(status)) + status.struck
         busy = jobs.standing(self._database, self.project)
-        wanted = min(self._most, busy + groups)
+        wanted = min(self._most, busy + groups + sum(holding.held_by_person(one) for one in found))
         if wanted <= sum(int(one["open"]) for one in found):
             return
         tag = f"bookkeeper-{self._database.id[:8]}-{secrets.token_hex(8)}"

@@ -28,6 +28,13 @@ def waits_for_person(job: Mapping[str, Any]) -> bool:
     return job["hold_code"] in (None, BY_PERSON, SPOOLING)
 
 
+def held_by_person(submission: Mapping[str, Any]) -> int:
+    """Return how many jobs of a submission wait for a person: others do their work, if there may be more at once."""
+    return sum(
+        job["state"] == JobState.HELD and job["hold_code"] in (None, BY_PERSON) for job in submission["unfinished"]
+    )
+
+
 def did_not_start(job: Mapping[str, Any]) -> bool:
     """Tell whether a job that is over failed before it opened a process; one that a person took away did not fail."""
     if job["process_id"] is not None:

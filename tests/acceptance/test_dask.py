@@ -146,11 +146,13 @@ def test_a_worker_that_is_killed(system: BatchSystem, pool: Pool, tmp_path: Path
 
 
 def test_jobs_are_held_and_released_and_end_in_time(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
-    given = order(tmp_path, "held", "sleep", "1", count=4)
+    gate = tmp_path / "gate"
+    given = order(tmp_path, "held", "bash", "-c", f"until [ -e {gate} ]; do sleep 0.05; done", count=4)
     followed = Followed.of(system, given)
     followed.until(lambda one: sum(state is JobState.RUNNING for _, state in one.known.open.values()) == 2)
     waiting = [job for job, state in followed.known.open.values() if state is not JobState.RUNNING]
     system.hold(waiting, "wait")
+    gate.touch()
     followed.until(lambda one: {state for _, state in one.known.open.values()} == {JobState.HELD})
     system.remove(waiting[:1], "not wanted")
     followed.until(lambda one: len(one.known.open) == 1)

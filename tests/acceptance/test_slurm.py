@@ -309,7 +309,7 @@ def test_an_analysis_that_much_befalls_is_processed_once(slurm: Slurm, tmp_path:
         until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 4)[1], "the fourth, too")
         slurm.run("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
         (tmp_path / "go").touch()
-        end = desk.to_the_end(sitter)
+        end = desk.to_the_end(sitter, 120)
         assert end.status.complete and not end.problems
         desk.exactly_once()
         jobs = {row["batch_id"]: (row["state"], row["reason"]) for row in desk.rows(ENDS)}

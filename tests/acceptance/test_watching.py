@@ -62,7 +62,7 @@ def test_what_befalls_jobs_is_named_and_mended(desk: ToyDesk) -> None:
     desk.exactly_once()
     reasons = " ".join(row["reason"] for row in desk.rows(FAILED))
     assert f"{evicted} was evicted" in reasons or f"{evicted} was started again" in reasons
-    for said in (f"{killed} ended by signal 9", "told to stop by signal 15", f"{held} was held: memory usage"):
+    for said in (f"{killed} ended by signal 9", f"{removed} was removed: by hand", f"{held} was held: memory usage"):
         assert said in reasons
     assert [one["reason"] for one in desk.events("job.removed") if one["job"] == removed] == ["by hand"]
     assert [one["hold_code"] for one in desk.events("job.held")] == [34]

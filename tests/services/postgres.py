@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,6 +175,9 @@ class Catalogs:
         with contextlib.closing(psycopg.connect(self.server.url("postgres"), autocommit=True)) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
         self._made.append(name)
+        if template == self.TEMPLATE:  # a catalog of its own
+            with contextlib.closing(psycopg.connect(self.server.url(name), autocommit=True)) as connection:
+                connection.execute("UPDATE catalog SET uuid = %s", (str(uuid.uuid4()),))
         return self.server.url(name)
 
     def drop(self, *kept: str) -> None:

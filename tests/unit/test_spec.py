@@ -148,7 +148,7 @@ CHANGES: list[tuple[str, str, str]] = [
     ('entries = "consumed"', "branches = 3", "15: output.expect.branches: unknown key"),
     ("optional = false", "optional = 0", "16: output.optional: must be true or false, not 0"),
     ("optional = false", 'key = "a b"', "16: output.key: 'a b' is no key"),
-    ('kind = "local"', 'kind = "htcondor"', "18: executor.kind: 'htcondor' is not known here; this version runs kind = 'local'"),
+    ('kind = "local"', 'kind = "condor"', "18: executor.kind: 'condor' is not known here; this version runs kind = "),
     ("jobs = 4", "jobs = 0", "19: executor.jobs: must be 1 or more, not 0"),
     ("jobs = 4", 'jobs = "4"', "19: executor.jobs: must be a whole number, not '4'"),
     ("[executor]", "[exekutor]", "17: exekutor: unknown key; did you mean executor? allowed: project, job, output, executor"),
