@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -262,7 +263,7 @@ def test_a_controller_that_is_away(slurm: Slurm, system: BatchSystem, tmp_path: 
     gate = tmp_path / "gate"
     waits = ("bash", "-c", f"until [ -e {gate} ]; do sleep 0.1; done")
     followed = Followed.of(system, order(tmp_path, "away", *waits)).until_running()
-    slurm.kill("slurmctld")
+    slurm.kill("slurmctld", signal.SIGTERM)
     given = order(tmp_path, "not-now", "true")
     with pytest.raises(ExecutorUnavailable):
         system.reconcile([followed.known])

@@ -112,14 +112,14 @@ def test_fenced_while_running_is_killed_and_publishes_nothing(bench: Bench, scra
 
 def test_work_that_lasts_too_long_is_ended(tmp_path: Path, zmumu_folder: Path) -> None:
     bench = Bench(tmp_path, zmumu_folder, max_wall=0.5)
-    worker, pid = started(bench, WAIT_FOR_SIGNAL, lease=0.6)
+    worker, pid = started(bench, WAIT_FOR_SIGNAL, lease=3.0)
     outcome = outcome_of(worker)
     assert outcome["fate"] == "fenced" and "max_wall passed" in outcome["reason"] and not alive(pid)
     bench.catalog.close()
 
 
 def test_heart_beats_while_the_command_runs(bench: Bench) -> None:
-    worker, _ = started(bench, WAIT_FOR_SIGNAL, lease=0.6)
+    worker, _ = started(bench, WAIT_FOR_SIGNAL, lease=3.0)
     first = bench.one("SELECT lease_until FROM processes WHERE id = 1")
     until(lambda: bench.one("SELECT lease_until FROM processes WHERE id = 1") > first + 1, "two renewals")
     assert bench.catalog.expire() == 0

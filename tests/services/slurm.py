@@ -52,14 +52,14 @@ class Slurm:
         while sum(f"-{tag}." in line and "Unknown" not in line for line in self.run(*words).splitlines()) < jobs:
             select.select([], [], [], 0.1)
 
-    def kill(self, daemon: str) -> None:
-        """Kill a daemon, and wait until it is dead."""
+    def kill(self, daemon: str, number: int = signal.SIGKILL) -> None:
+        """Kill a daemon, and wait until it is dead. Told by SIGTERM, the controller notes first what it knows of jobs."""
         pid = self.pid(daemon)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
         with contextlib.suppress(psutil.NoSuchProcess):
             while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 select.select([], [], [], 0.01)
-        (self.folder / "run" / f"{daemon}.pid").unlink()
+        (self.folder / "run" / f"{daemon}.pid").unlink(missing_ok=True)
 
     def up(self) -> None:
         """Start what does not run of it."""
