@@ -16,7 +16,7 @@ after it       processes whose jobs died are found again by `dead`: it reads wha
 """
 
 from bookkeeper.jobs.causes import name_causes
-from bookkeeper.jobs.findings import BY_HAND, LEAST, dead, decide, judge, summary
+from bookkeeper.jobs.findings import BY_HAND, LEAST, QUIET, dead, decide, judge, summary
 from bookkeeper.jobs.looking import fruitless, of_process, standing, submissions, table
 from bookkeeper.jobs.observing import observe
 from bookkeeper.jobs.seen import Seen
@@ -25,6 +25,7 @@ from bookkeeper.jobs.submitting import intend, not_submitted, submitted
 __all__ = [
     "BY_HAND",
     "LEAST",
+    "QUIET",
     "Seen",
     "dead",
     "decide",

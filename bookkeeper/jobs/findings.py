@@ -73,11 +73,9 @@ VERDICTS: Final = (SUCCESS_ONLY, COMMIT_ONLY, NEVER_RAN)
 BY_HAND: Final = ("", "removed", "REMOVED", "CANCELLED", "JOB_ABORTED")
 """What batch systems call the removal of a job by its owner, or by whoever may."""
 
-_TOLD: Final = (0, 7, 11, 12, 13, 15)
-"""Exit codes with which a worker tells what became of its process (`bookkeeper.worker.job`)."""
-
-_QUIET: Final = (5, 11, 12, 15)
-"""Those of a worker that opened no process, or found nothing to do: its project was ended or paused, its node excluded."""
+QUIET: Final = (5, 11, 12, 15)
+"""Exit codes of workers that opened no process, or found nothing to do, and say why: the project is ended or paused,
+nothing is left, the node is excluded (`bookkeeper.worker.job`)."""
 
 
 @operation("read")
@@ -159,10 +157,10 @@ def verdict_of(state: str, exit_code: int | None, signal: int | None, fate: str 
     if success:
         return AGREE if committed else SUCCESS_ONLY
     if committed:
-        told = state == "completed" and exit_code in _QUIET  # an earlier run of it committed
+        told = state == "completed" and exit_code in QUIET  # an earlier run of it committed
         told = told or (state == "removed" and kind in BY_HAND)
         return AGREE if told else COMMIT_ONLY
-    if fate is None and state == "completed" and exit_code not in _QUIET:
+    if fate is None and state == "completed" and exit_code not in QUIET:
         return NEVER_RAN
     return AGREE
 

@@ -143,11 +143,6 @@ DEFAULTS: Final = {
 """What XRootD's client is told, unless the environment says otherwise: an error is to be known soon, and tried again."""
 
 
-def step(crew: Crew) -> int:
-    """Look after all transfers of a catalog once; return how many transfer workers run now."""
-    return crew.step()
-
-
 def work(database: Database, tell: Callable[[], None] = lambda: None, *, linger: float = LINGER) -> int:
     """Be a transfer worker until nothing is left to do; return how many things could not be tidied up.
 

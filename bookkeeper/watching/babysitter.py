@@ -39,9 +39,6 @@ RECONCILE: Final = 60.0
 RENEW: Final = 300.0
 """Seconds between two looks at whether credentials are newer than those the jobs have."""
 
-EMPTY: Final = (5, 11, 12, 15)
-"""Exit codes of jobs that got no file: project ended, paused, nothing left, node excluded."""
-
 
 @dataclass
 class Standing:
@@ -212,7 +209,7 @@ class Babysitter:
     def _rest(self, project: str) -> bool:
         """Tell whether the jobs before make it useless to submit more now; stop where none ever starts."""
         last = jobs.fruitless(self._database, self.project, jobs.LEAST)
-        empty = [one for one in last if one["state"] == "completed" and one["exit_code"] in EMPTY]
+        empty = [one for one in last if one["state"] == "completed" and one["exit_code"] in jobs.QUIET]
         if len(empty) == jobs.LEAST:
             self._not_before, self._pause = time.monotonic() + self._pause, min(self._pause * 2, BACK_OFF[1])
             return self._pause > BACK_OFF[0] * 2

@@ -16,10 +16,6 @@ BY_PERSON: Final = 1
 SPOOLING: Final = 16
 """HTCondor's codes of holds that end by themselves, or by whoever held the job."""
 
-QUIET: Final = (5, 11, 12, 15)
-"""Exit codes of workers that opened no process, and say why: the project is ended or paused, nothing is left, the node
-is excluded."""
-
 Note = Callable[[BookkeeperError], None]
 
 
@@ -41,7 +37,7 @@ def did_not_start(job: Mapping[str, Any]) -> bool:
         return False
     if job["state"] == JobState.REMOVED:
         return job["hold_code"] not in (None, BY_PERSON)
-    return not (job["state"] == JobState.COMPLETED and job["exit_code"] in QUIET)
+    return not (job["state"] == JobState.COMPLETED and job["exit_code"] in jobs.QUIET)
 
 
 def decide(database: Database, systems: Systems, submissions: Sequence[Mapping[str, Any]], note: Note) -> None:
