@@ -108,6 +108,11 @@ def _check(spec: Spec) -> None:
             f'the spec says kind = "{spec.executor.kind}" in [executor]: DAGMan is HTCondor\'s',
             remedy='write kind = "htcondor"',
         )
+    if spec.near:
+        raise UsageError(
+            "the spec stores outputs near first: a job with a ticket has nobody who would transfer them",
+            remedy="leave near out of [output], or `bookkeeper submit` it where a server of ours may run",
+        )
 
 
 def _nodes(database: Database, now: projects.RequestStatus, files_per_process: int) -> tuple[Node, ...]:

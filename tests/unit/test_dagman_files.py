@@ -92,6 +92,10 @@ def test_what_cannot_be_made_is_said_and_leaves_nothing(here: Path) -> None:
             make(spec, database, here / "dag", grace="1d")
     (here / "spec.toml").write_text(SPEC.replace("[executor]", '[executor]\nkind = "nowhere"'))
     assert run("dag", "make", "spec.toml", "--out", "dag2").code == 2
+    (here / "spec.toml").write_text(SPEC.replace("[output]", '[output]\nnear = "near"'))
+    told = run("dag", "make", "spec.toml", "--out", "dag2")
+    assert (told.code, (here / "dag2").exists()) == (2, False)
+    assert "stores outputs near first" in told.err
     assert run("dag", "status", "nowhere").code == 3
     with pytest.raises(NotFound, match="holds no DAG"):
         look(here / "nowhere")
