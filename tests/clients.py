@@ -41,6 +41,8 @@ from bookkeeper.protocol import (
 )
 from ledgers import World, sound
 
+PATIENCE = 900
+"""Seconds that a client waits for its server, which answers in a fraction of the time and is killed again."""
 LARGE = 400
 """Files of a process when there is nothing more to wait for."""
 
@@ -169,7 +171,7 @@ def crew(work: Work, seed: int, first: int, size: int) -> None:
 
     def one(number: int, transport: Transport) -> None:
         try:
-            Client(work, HttpLedger(transport, patience=120), number, seed).go()
+            Client(work, HttpLedger(transport, patience=PATIENCE), number, seed).go()
         except BaseException:  # noqa: BLE001 the parent is told by the exit code, and at once
             traceback.print_exc()
             os._exit(1)

@@ -1,4 +1,4 @@
-"""Why a worker was told to stop: it knows the signal only, and its batch system the reason, a little later."""
+"""Why a worker was told to stop, or its job started again: the batch system knows the reason, a little later."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bookkeeper.failures import Evidence
 from bookkeeper.operations import operation
 from bookkeeper.retries.judging import reclassified
 
-STOPPED: Final = """
+UNNAMED: Final = """
 SELECT p.id, p.reason, p.executor, e.kind, e.body
   FROM (SELECT id, reason, executor FROM processes
          WHERE request_id = (SELECT request_id FROM projects WHERE name = :project) AND state = 'rolled_back'
          ORDER BY project_id DESC, id DESC LIMIT 200) p
   JOIN events e ON e.process_id = p.id AND e.kind IN ('job.held', 'job.evicted', 'job.removed')
- WHERE p.reason LIKE 'the worker was told to stop by signal 15%'
+ WHERE p.reason LIKE 'the worker was told to stop by signal 15%' OR p.reason LIKE 'its job % was started again'
  ORDER BY p.id, e.id
 """
 
@@ -39,11 +39,11 @@ WORDS: Final = {
 
 @operation("work", project="project", again=True)
 def name_causes(database: Database, project: str) -> int:
-    """Give processes that were told to stop the reason that their batch system had; return how many.
+    """Give processes that were told to stop, or whose job runs anew, the reason of their batch system; return how many.
 
     The explanation of the failure is made anew, so that what the next jobs ask for follows from it.
     """
-    found = database.rows(STOPPED, {"project": project})
+    found = database.rows(UNNAMED, {"project": project})
     told = groupby(found, key=lambda row: row["id"])
     return sum(_name(database, *_cause(list(rows))) for _, rows in told)
 

@@ -20,7 +20,7 @@ from bookkeeper_schema.states import JobState
 from following import Followed, order
 from services import slurm as service
 from services.slurm import Slurm
-from workbench import until
+from workbench import alive, until
 
 SLEEP = ("sleep", "600")
 
@@ -193,7 +193,9 @@ def test_accounting_knows_what_slurm_forgot(accounted: Slurm, system: BatchSyste
 
 def test_a_node_that_fails(own: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     """What ran there is over; Slurm runs the job again, unless it was told not to."""
-    followed = Followed.of(system, order(tmp_path, "again", *SLEEP)).until_running()
+    words = ("bash", "-c", f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 600")
+    followed = Followed.of(system, order(tmp_path, "again", *words)).until_running()
+    first = int(until((tmp_path / "pid").exists, "the first run") and (tmp_path / "pid").read_text())
     once = executor.make(tmp_path, {"poll": 0.1, "requeue": False})
     only = Followed.of(once, order(tmp_path, "once", *SLEEP)).until_running()
     own.run("scontrol", "update", f"NodeName={own.node}", "State=DOWN", "Reason=test")
@@ -203,6 +205,7 @@ def test_a_node_that_fails(own: Slurm, system: BatchSystem, tmp_path: Path) -> N
     followed.until(lambda one: "REQUEUED" in one.kinds())
     assert followed.last().died and followed.known.open[0][1] is JobState.IDLE
     own.up()
+    until(lambda: not alive(first), "the end of what ran there")  # else Slurm ends the second run for the first
     own.run("scontrol", "update", f"JobId={followed.jobs[0]}", "StartTime=now")  # Slurm waits two minutes
     followed.until_running()
     assert followed.kinds()[-3:] == ["RUNNING", "REQUEUED", "RUNNING"]
