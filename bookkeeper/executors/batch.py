@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bookkeeper.jobs.seen import Seen
+from bookkeeper.jobs.seen import HELD_ITSELF, Seen
 from bookkeeper_schema.states import JobState
 
-__all__ = ["Accepted", "Asks", "BatchSystem", "Known", "Order", "Seen"]
+__all__ = ["HELD_ITSELF", "Accepted", "Asks", "BatchSystem", "Known", "Order", "Seen"]
 
 
 @dataclass(frozen=True, slots=True)

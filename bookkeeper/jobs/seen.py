@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bookkeeper_schema.states import JobState
+
+HELD_ITSELF: Final = 0
+"""HTCondor's code for "unspecified"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +17,9 @@ class Seen:
     """One thing that happened to a job: ``kind`` is what the batch system calls it, ``state`` what it is from then on.
 
     ``at`` is in epoch seconds by the batch system's clock. ``died`` says that what ran of it runs no more (it was
-    evicted, its node vanished, it ended): a process that it had opened is over. ``reason`` is in words; ``detail`` is
-    what else is known (usage, codes), as JSON.
+    evicted, its node vanished, it ended): a process that it had opened is over. ``hold_code`` is HTCondor's, `HELD_ITSELF`
+    where another batch system holds the job without a person's wish. ``reason`` is in words; ``detail`` is what else is
+    known (usage, codes), as JSON.
     """
 
     number: int

@@ -286,5 +286,6 @@ def death_of(row: Mapping[str, Any]) -> tuple[str, Evidence, bool]:
         state=state,
     )
     removed = row["state"] == JobState.REMOVED and row["hold_code"] is None and kind in jobs.BY_HAND
-    person = removed or row["hold_code"] == holding.BY_PERSON
+    held = row["state"] == JobState.HELD and row["hold_code"] is None
+    person = removed or held or row["hold_code"] == holding.BY_PERSON
     return what, evidence, not person

@@ -230,6 +230,19 @@ def test_a_node_that_is_drained(own: Slurm, system: BatchSystem, tmp_path: Path)
     assert later.last().exit_code == 0
 
 
+def test_jobs_that_a_node_cannot_start(own: Slurm, tmp_path: Path, zmumu_folder: Path) -> None:
+    """Slurm holds them by itself; nobody would ever release them, so others take their place."""
+    with contextlib.closing(BatchDesk("slurm", tmp_path, zmumu_folder)) as desk, own.broken_node():
+        sitter = desk.begin(WAITS, jobs=1, executor="[executor.slurm]\npoll = 0.2")
+        (given_up,) = until(lambda: (sitter.step(), desk.events("job.given_up"))[1], "a job that is given up", 60)
+        assert (given_up["category"], given_up["reason"]) == ("executor", "launch failed requeued held")
+        own.mend_node()
+        (tmp_path / "go").touch()
+        end = desk.to_the_end(sitter, 120)
+        assert end.status.complete and end.status.rollbacks == 0
+        desk.exactly_once()
+
+
 def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:
     spare = Followed.of(system, order(tmp_path, "spare", *SLEEP, queue="spare", cpus=8)).until_running()
     urgent = Followed.of(system, order(tmp_path, "urgent", "true", queue="urgent", cpus=8))

@@ -61,6 +61,30 @@ class Slurm:
                 select.select([], [], [], 0.01)
         (self.folder / "run" / f"{daemon}.pid").unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def broken_node(self) -> Iterator[None]:
+        """Have a node that takes jobs and cannot start them, for the length of a block or until `mend_node`."""
+        self._spool.rename(self._away)
+        self._spool.touch()
+        try:
+            yield
+        finally:
+            self.mend_node()
+
+    def mend_node(self) -> None:
+        """Let the node start jobs again."""
+        if self._away.exists():
+            self._spool.unlink()
+            self._away.rename(self._spool)
+
+    @property
+    def _spool(self) -> Path:
+        return self.folder / "d"
+
+    @property
+    def _away(self) -> Path:
+        return self.folder / "d.away"
+
     def up(self) -> None:
         """Start what does not run of it."""
         told = self._script("up")

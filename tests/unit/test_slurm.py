@@ -9,7 +9,7 @@ import pytest
 
 from bookkeeper.errors import ExecutorUnavailable, UsageError
 from bookkeeper.executors import slurm
-from bookkeeper.executors.batch import Asks
+from bookkeeper.executors.batch import HELD_ITSELF, Asks
 from bookkeeper.executors.slurm import asking, commands, options, script, states
 from bookkeeper.executors.slurm.asking import Standing
 from bookkeeper_schema.states import JobState
@@ -163,3 +163,19 @@ def test_why_a_job_waits_is_told_once() -> None:
     assert states.stuck(Standing("7_0", "n", "PENDING", "InvalidQOS")) == "InvalidQOS"
     assert states.state_of(Standing("7_0", "n", "PENDING", "JobHeldUser")) is JobState.HELD
     assert states.state_of(Standing("7_0", "n", "PENDING", "launch failed requeued held")) is JobState.HELD
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("JobHeldUser", None),
+        ("JobHeldAdmin", None),
+        ("job requeued in held state", None),
+        ("launch failed requeued held", HELD_ITSELF),
+        ("launch_failed_requeued_held", HELD_ITSELF),
+        ("JobHoldMaxRequeue", HELD_ITSELF),
+    ],
+)
+def test_who_holds_a_job(reason: str, code: int | None) -> None:
+    (held,) = states.happened(0, JobState.IDLE, 0, Standing("7_0", "n", "PENDING", reason), Path("err.0"))
+    assert (held.state, held.hold_code, held.reason) == (JobState.HELD, code, reason)

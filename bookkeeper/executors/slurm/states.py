@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bookkeeper.executors.batch import Seen
+from bookkeeper.executors.batch import HELD_ITSELF, Seen
 from bookkeeper.executors.slurm.asking import Standing
 from bookkeeper_schema.states import JobState
 
@@ -55,6 +55,8 @@ _STUCK: Final = re.compile(
 """Reasons for waiting that want a person; the others change from tick to tick (``Priority``, ``Resources``)."""
 
 _HOLDS: Final = re.compile(r"JobHeldUser|JobHeldAdmin|JobHoldMaxRequeue|.*[Rr]equeued.*[ _]held.*")
+_HELD_ITSELF: Final = re.compile(r"JobHoldMaxRequeue|launch.failed.requeued.held")
+"""What nobody asked for: the node could not start the job, or too often it had to be run again."""
 _KILLED_FOR_MEMORY: Final = re.compile(
     rb"exceeded (?:job |step |virtual )?memory limit|oom[-_]kill|Out Of Memory|OUT_OF_MEMORY", re.IGNORECASE
 )
@@ -112,7 +114,8 @@ def happened(number: int, was: JobState, ran: int, now: Standing, stderr: Path) 
     elif state is JobState.RUNNING:
         yield _runs(number, now)
     else:
-        yield Seen(number, now.word, _at(now.submitted_at), state, reason=stuck(now) or None)
+        code = HELD_ITSELF if state is JobState.HELD and _HELD_ITSELF.fullmatch(now.reason) else None
+        yield Seen(number, now.word, _at(now.submitted_at), state, hold_code=code, reason=stuck(now) or None)
 
 
 def _runs(number: int, now: Standing) -> Seen:
