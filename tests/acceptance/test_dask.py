@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client
 
 from batchdesk import WAITS, BatchDesk
 from bookkeeper.executors import dask as executor
@@ -26,8 +28,14 @@ from workbench import until
 SLEEP = ("sleep", "600")
 
 
+WITHOUT_BOOKKEEPER = (
+    "import importlib, sys; sys.modules['bookkeeper'] = None;"
+    "sys.exit(importlib.import_module('distributed.cli.dask_' + sys.argv.pop(1)).main())"
+)
+
+
 class Pool:
-    """A scheduler and its workers, each a process of its own."""
+    """A scheduler and its workers, each a process of its own, where there is no bookkeeper."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as probe:
@@ -56,9 +64,7 @@ class Pool:
 
     def _run(self, *words: str) -> subprocess.Popen[bytes]:
         with (self._folder / "dask.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:]], stdout=log, stderr=log
-            )
+            return subprocess.Popen([sys.executable, "-c", WITHOUT_BOOKKEEPER, *words], stdout=log, stderr=log)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +115,46 @@ def test_a_submission_that_was_cut_off_never_runs(
     followed = Followed.of(system, given).until_over()
     assert followed.last().exit_code == 0
     assert (given.folder / "out.0").read_text() == "ran\n"
+
+
+def test_a_submission_that_took_too_long_does_not_wait_for_ever(
+    system: BatchSystem, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tasks gave up before the last word was written: nothing of it ran, nothing of it will, and that is known."""
+    monkeypatch.setattr(task, "COMPLETE", 0.0)
+    given = order(tmp_path, "slow", "bash", "-c", "echo ran")
+    start = system._start
+
+    def slowly(*words):
+        start(*words)
+        with Client(pool.address, set_as_default=False) as client:
+            until(lambda: client.run_on_scheduler(task.standing)["over"].get(f"slow-{words[2]['nonce']}-0") == "")
+
+    monkeypatch.setattr(system, "_start", slowly)
+    followed = Followed.of(system, given).until_over()
+    assert (followed.last().kind, followed.last().state) == ("VOID", JobState.REMOVED)
+    assert not (given.folder / "out.0").exists()
+
+
+def test_a_submission_whose_last_word_comes_late_runs(
+    system: BatchSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one before it was cut off, and said to be void."""
+    given = order(tmp_path, "late", "bash", "-c", "echo ran")
+    start = system._start
+    monkeypatch.setattr(system, "_start", cut_off(start))
+    with pytest.raises(KeyboardInterrupt):
+        system.submit(given)
+    assert system.find(given) is None
+
+    def late(client, *words):
+        start(client, *words)
+        until(lambda: client.processing() and any("late-" in str(keys) for keys in client.processing().values()))
+        threading.Event().wait(2 * task.TICK)
+
+    monkeypatch.setattr(system, "_start", late)
+    followed = Followed.of(system, given).until_over()
+    assert followed.last().exit_code == 0
 
 
 def cut_off(start):

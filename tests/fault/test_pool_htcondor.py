@@ -23,6 +23,11 @@ PLAN = {2: "held", 5: "removed", 8: "evicted", 11: "memory", 14: "shadow", 17: "
 AWAY = 26
 """The file that cannot be reached at first."""
 
+AGAIN = "was started again"
+"""All that is known where a job ran again before anybody looked."""
+AWAY_TOO_LONG = "Job disconnected too long"
+"""What HTCondor says of a starter, too, where the startd is gone before the starter's death was noticed."""
+
 FULL_FROM = 30
 """So many files are committed when the destination is full."""
 
@@ -109,11 +114,9 @@ def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_pat
         told = {word: scene.reasons(name_of(number)) for number, word in PLAN.items()}
         print(told)
         expected = {
-            "held": "was held: a person's", "removed": "was removed: via condor_rm", "evicted": "was evicted",
-            "memory": "memory usage exceeded", "shadow": "was started again",
-            "starter": "was evicted: job not found at execution machine", "startd": "disconnected too long",
-            "schedd": "killed by signal 9",
+            "held": ["was held: a person's"], "removed": ["was removed: via condor_rm"], "evicted": ["was evicted", AGAIN],
+            "memory": ["memory usage exceeded"], "shadow": [AGAIN],
+            "starter": ["was evicted: job not found at execution machine", AWAY_TOO_LONG, AGAIN],
+            "startd": [AWAY_TOO_LONG], "schedd": ["killed by signal 9"],
         }  # fmt: skip
-        for word in ("evicted", "starter"):  # where it ran again before anybody looked, no more may be known
-            expected[word] = "was started again" if "was started again" in told[word] else expected[word]
-        assert {word: text for word, text in told.items() if expected[word].lower() not in text.lower()} == {}
+        assert {word: said for word, said in told.items() if not any(one in said for one in expected[word])} == {}

@@ -26,6 +26,22 @@ FRESH: Final = 1.0
 """Seconds that what the scheduler told is believed, unless an event says that something happened."""
 
 
+class _RunJob:
+    """`task.run_job`, and all of it where it arrives: Dask sends of a task's function the name only."""
+
+    def __init__(self) -> None:
+        import cloudpickle
+
+        cloudpickle.register_pickle_by_value(task)
+        self._becomes = cloudpickle.loads, (cloudpickle.dumps(task.run_job),)
+
+    def __call__(self, *words: Any) -> str:
+        return task.run_job(*words)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._becomes
+
+
 class DaskSystem:
     """See `BatchSystem`."""
 
@@ -73,7 +89,7 @@ class DaskSystem:
             "limit": order.asks.run_time_s,
         }
         with self._asking() as client:
-            client.set_metadata([ROOT, order.tag, "order"], given)
+            client.set_metadata([ROOT, order.tag], {"order": given, "accepted": None})
             self._start(client, order.tag, given, dict(enumerate(jobs)))
             client.set_metadata([ROOT, order.tag, "accepted"], nonce)
             page = client.dashboard_link or None
@@ -159,11 +175,11 @@ class DaskSystem:
         self, client: Client, tag: str, given: Mapping[str, Any], jobs: Mapping[int, str], more: str = ""
     ) -> None:
         """Hand tasks over, and let the scheduler keep them when this client is gone."""
-        numbers, keys = list(jobs), [f"{job}{more}" for job in jobs.values()]
+        run_job, numbers, keys = _RunJob(), list(jobs), [f"{job}{more}" for job in jobs.values()]
         fixed = (given["command"], given["folder"], given["environment"], given["limit"])
         futures = {
             key: client.submit(
-                task.run_job, tag, number, given["nonce"], jobs[number], *fixed, key=key, pure=False, retries=0
+                run_job, tag, number, given["nonce"], jobs[number], *fixed, key=key, pure=False, retries=0
             )
             for number, key in zip(numbers, keys, strict=True)
         }
@@ -197,11 +213,8 @@ class DaskSystem:
         """Return what the scheduler knows, as it told not long ago."""
         if self._told is None or self._news.is_set() or time.monotonic() - self._told_at >= FRESH:
             with self._asking() as client:
-                # Workers first: what one that is gone had written is there then.
-                workers = frozenset(client.scheduler_info()["workers"])
-                metadata = client.get_metadata([ROOT], default=None) or {}
-                statuses = client.run_on_scheduler(task.erred, tuple(metadata))
-            self._told = telling.Told(workers, metadata, statuses, client.dashboard_link or None)
+                standing = client.run_on_scheduler(task.standing)
+                self._told = telling.Told(**standing, page=client.dashboard_link or None)
             self._told_at = time.monotonic()
         return self._told
 
@@ -227,7 +240,7 @@ class DaskSystem:
             return self._client
         self._drop()
         address = self._options.scheduler or self._address()
-        cloudpickle.register_pickle_by_value(task)
+        cloudpickle.register_pickle_by_value(task)  # for what `run` sends
         client = Client(address, timeout=self._options.timeout, set_as_default=False, name="bookkeeper")
         client.subscribe_topic(ROOT, lambda _: self._news.set())
         self._client = client

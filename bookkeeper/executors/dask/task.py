@@ -9,6 +9,7 @@ has been started is never started again by that: whoever watches decides.
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -20,8 +21,11 @@ from typing import Any, Final
 ROOT: Final = "bookkeeper"
 """Where the scheduler keeps what is known of jobs, and the topic of their events."""
 
+COMPLETE: Final = 600.0
+"""Seconds for a submission to be complete. Whoever finds one that was cut off says so long before."""
+
 PATIENCE: Final = 60.0
-"""Seconds: for a submission to be complete, and for a program that was told to stop."""
+"""Seconds for a program that was told to stop."""
 
 TICK: Final = 0.2
 
@@ -80,14 +84,21 @@ def stop_jobs(batch_ids: Sequence[str], dask_worker: Any = None) -> None:
     _asked_to_stop(dask_worker).update(batch_ids)
 
 
-def erred(tags: Sequence[str], dask_scheduler: Any = None) -> dict[str, str]:
-    """Return the tasks that the scheduler gave up, by key, and why. Runs on the scheduler."""
-    begins = tuple(f"{tag}-" for tag in tags)
-    return {
-        str(key): str(state.exception_text or state.state)
+def standing(dask_scheduler: Any = None) -> dict[str, Any]:
+    """Return what the scheduler knows of jobs, all of one moment. Runs on the scheduler.
+
+    ``workers``: their addresses; ``metadata``: what stands of jobs, by tag; ``over``: tasks that have come to an end by
+    key, with the reason where the scheduler gave them up, else an empty text.
+    """
+    known = dask_scheduler.task_metadata.get(ROOT) or {}
+    metadata = {tag: copy.deepcopy(found) for tag, found in known.items() if found}
+    begins = tuple(f"{tag}-" for tag in metadata)
+    over = {
+        str(key): str(state.exception_text or state.state) if state.state == "erred" else ""
         for key, state in dask_scheduler.tasks.items()
-        if state.state == "erred" and str(key).startswith(begins)
+        if state.state in ("erred", "memory") and str(key).startswith(begins)
     }
+    return {"workers": list(dask_scheduler.workers), "metadata": metadata, "over": over}
 
 
 def _run(
@@ -136,7 +147,7 @@ def _asked_to_stop(worker: Any) -> set[str]:
 
 def _accepted(worker: Any, tag: str, nonce: str) -> bool:
     """Wait until the submission is complete; tell whether it is the one that counts."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + COMPLETE
     while time.monotonic() < until:
         found = _get(worker, [ROOT, tag, "accepted"])
         if found is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ from bookkeeper_schema.states import JobState
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the scheduler knows: the workers it has, what stands of jobs in its metadata by tag, tasks that it gave up."""
+    """What the scheduler knows (see `task.standing`), and the address of its dashboard."""
 
-    workers: frozenset[str]
+    workers: Collection[str]
     metadata: Mapping[str, Mapping[str, Any]]
-    erred: Mapping[str, str]
+    over: Mapping[str, str]
     page: str | None
 
 
@@ -37,11 +37,16 @@ def happened(known: Known, number: int, told: Told) -> Iterator[Seen]:
     if mark.get("what") == "removed":
         yield Seen(number, "REMOVED", mark["at"], JobState.REMOVED, died=True, reason=mark.get("reason") or None)
         return
-    gave_up = next((why for key, why in told.erred.items() if key.partition(".")[0] == batch_id), None)
+    over = [why for key, why in told.over.items() if key.partition(".")[0] == batch_id]
+    gave_up = next(filter(None, over), None)
     if gave_up is not None:
         reason = gave_up.strip().splitlines()[-1][:500]
         kind = "KilledWorker" if "KilledWorker" in gave_up or "different workers" in gave_up else "ERRED"
         yield Seen(number, kind, time.time(), JobState.REMOVED, died=True, reason=reason)
+        return
+    if over and not mark:
+        reason = "its task ended without having run: the submission was not complete in time"
+        yield Seen(number, "VOID", time.time(), JobState.REMOVED, died=True, reason=reason)
         return
     state = JobState.HELD if mark.get("what") == "held" else JobState.IDLE
     if state is not was:
