@@ -76,12 +76,15 @@ def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
 
 
 def _cap(tx: Tx, case: Case) -> int:
-    """Return how many setbacks alone a file may have: more if others failed alike, since then it is hardly the file."""
+    """Return how many setbacks alone a file may have: more if others failed alike, since then it is hardly the file.
+
+    Also where others got further meanwhile: what is wrong may come and go, or they began before it was.
+    """
     retries = case.policy.retry[case.category].max_retries
     if case.passing:
         return retries
-    alike = _alike(tx, case, history.standing(tx, case.ended.project))
-    several = len(history.of_different_files(tx, alike, 2)) > 1
+    similar = _similar(tx, case, history.standing(tx, case.ended.project).resumed_at)
+    several = len(history.of_different_files(tx, similar, 2)) > 1
     return max(retries, case.policy.identical + 1) if several else retries
 
 
@@ -96,18 +99,22 @@ def _is_setback(case: Case) -> bool:
 def _alike(tx: Tx, case: Case, now: Standing) -> list[Failed]:
     """Return the failures in a row that are like this one, this one first, the newest first.
 
-    What passes is alike whatever it says, and any commit ends the row: the storage answers. Otherwise alike are two
-    that blame files in the same words, or two that blame none; and the row ends where a later process got further.
+    What passes is alike whatever it says, and any commit ends the row: the storage answers. Otherwise the row ends where
+    a later process got further.
     """
-    project = case.ended.project
     if case.passing:
-        return [one for one in history.run_of(tx, project, now.run_since) if not one.blames_files]
-    run = history.run_of(tx, project, now.resumed_at)
-    if case.blames_files:
-        run = [one for one in run if (one.category, one.fingerprint) == (case.category, case.fingerprint)]
-    else:
-        run = [one for one in run if not one.blames_files and one.category not in PASSING]
+        run = history.run_of(tx, case.ended.project, now.run_since)
+        return [one for one in run if not one.blames_files]
+    run = _similar(tx, case, now.resumed_at)
     return list(itertools.takewhile(lambda one: not history.got_further(tx, case.ended, one), run))
+
+
+def _similar(tx: Tx, case: Case, since: float) -> list[Failed]:
+    """Return the failures that blame files in the same words, or that, like this one, blame none; the newest first."""
+    run = history.run_of(tx, case.ended.project, since)
+    if case.blames_files:
+        return [one for one in run if (one.category, one.fingerprint) == (case.category, case.fingerprint)]
+    return [one for one in run if not one.blames_files and one.category not in PASSING]
 
 
 def _halt(tx: Tx, case: Case) -> tuple[str | None, tuple[float, str] | None]:

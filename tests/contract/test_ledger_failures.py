@@ -673,6 +673,21 @@ def test_a_wrong_command_parks_no_file_while_others_fail_alike(make: Make) -> No
     assert world.setbacks("f000") >= 3
 
 
+def test_a_wrong_command_parks_no_file_though_one_that_began_later_committed(make: Make) -> None:
+    """It may have read the program before it was changed."""
+    world = make(3, files_per_process=1, policy={"retry": {"configuration": {"base_delay": 0}}})
+    for _ in range(2):
+        fail(world, CONFIGURATION, 1)
+        world.change("UPDATE ledger SET not_before = 1e12 WHERE setbacks > 0")
+    later = world.start()
+    later.take(1)
+    later.commit()
+    for _ in range(2):
+        world.change("UPDATE ledger SET not_before = 0 WHERE file_id = 1")
+        assert list(fail(world, CONFIGURATION, 1).ids) == ["f000"]
+    assert world.files("parked") == []
+
+
 def test_a_file_that_alone_meets_a_wrong_command_is_parked(make: Make) -> None:
     world = make(1, policy={"retry": {"configuration": {"base_delay": 0}}})
     fail(world, CONFIGURATION)
