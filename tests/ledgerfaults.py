@@ -40,12 +40,23 @@ class Fuse:
     def __init__(self, blows_at: int = 0, how: How = "fails before") -> None:
         self.blows_at = blows_at
         self.how = how
-        self.count = 0
+        self.passed: list[str] = []
 
-    def blows(self) -> bool:
+    @property
+    def count(self) -> int:
+        """How many statements it has seen."""
+        return len(self.passed)
+
+    def blows(self, statement: object = "") -> bool:
         """Count a statement; tell whether it is the one."""
-        self.count += 1
+        self.passed.append(str(statement))
         return self.count == self.blows_at
+
+    def different(self) -> list[int]:
+        """Return the numbers of the statements that it saw for the first or the last time, the last of all among them."""
+        first = {text: number for number, text in reversed(list(enumerate(self.passed, 1)))}
+        last = {text: number for number, text in enumerate(self.passed, 1)}
+        return sorted({*first.values(), *last.values()})
 
 
 class BreakingConnection(sqlite3.Connection):
@@ -98,7 +109,7 @@ class BreakingPostgres(psycopg.Connection[Any]):
     def execute(self, *statement: Any, **how: Any) -> Any:
         """Execute, unless the fuse blows: before, or after (a fuse that kills: after, half of the times)."""
         fuse = BreakingConnection.fuse
-        if fuse is None or not fuse.blows():
+        if fuse is None or not fuse.blows(statement[0]):
             return super().execute(*statement, **how)
         if fuse.how == "is lost after" or (fuse.how == "kills" and fuse.count % 2):
             super().execute(*statement, **how)
