@@ -25,6 +25,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bookkeeper.checksums import is_normal, normalise
+from bookkeeper.drivers import refuse_secrets
 from bookkeeper.errors import UsageError
 from bookkeeper.query.language import NO_CHARACTER, check_key
 
@@ -172,6 +173,8 @@ def _locations(locations: object) -> Locations:
     for location in found:
         if type(location) is not str or not _clean(location) or not (location[:1] == "/" or "://" in location):
             raise _refused("locations", location, "absolute paths or URLs")
+        if "@" in location:  # seldom, and there may be millions
+            refuse_secrets(location)
     return found
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from bookkeeper.checksums import CHUNK, Adler32, adler32_of
+from bookkeeper.drivers import filesystem, named
 from bookkeeper.errors import BookkeeperError, Conflict, NotFound, StorageError, UsageError
 from bookkeeper.rootfile import main_tree, open_root, open_source, trees_of
 from bookkeeper.rootfile.door import reason
@@ -239,9 +240,10 @@ def _needed(path: str, locations: Iterator[str]) -> Iterator[str]:
     """Pass the locations on; `NotFound` where there is none."""
     found = False
     try:
-        for location in locations:
-            found = True
-            yield location
+        with named(path):
+            for location in locations:
+                found = True
+                yield location
     except (OSError, ValueError, ImportError) as error:
         raise StorageError(f"{path}: it cannot be listed: {reason(error)}") from error
     if not found:
@@ -279,9 +281,7 @@ def _folder(path: str) -> Iterator[str]:
 
 def _remote(url: str) -> Iterator[str]:
     """Yield the URLs that a URL, a glob of one or a remote folder names."""
-    import fsspec
-
-    system, path = fsspec.core.url_to_fs(url)
+    system, path = filesystem(url)
     if glob.has_magic(path) and not system.exists(path):
         found = system.glob(path)
     elif not url.startswith(("http://", "https://")) and system.isdir(path):

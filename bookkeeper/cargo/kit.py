@@ -30,9 +30,11 @@ BY_SCHEME: Final = {
     "root": ("fsspec-xrootd", "xrootd"),
     "roots": ("fsspec-xrootd", "xrootd"),
     "s3": ("s3fs",),
+    "s3a": ("s3fs",),
     "http": ("aiohttp",),
     "https": ("aiohttp",),
-    "davs": ("aiohttp", "webdav4"),
+    "dav": ("webdav4",),
+    "davs": ("webdav4",),
     "gs": ("gcsfs",),
     "ssh": ("paramiko",),
     "sftp": ("paramiko",),
@@ -45,6 +47,13 @@ SCHEMES: Final = tuple(BY_SCHEME)
 OURS: Final = ("bookkeeper", "bookkeeper_schema")
 _KEPT: Final = (".py", ".toml", ".lark")
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+_OF_AMAZON: Final = (
+    "s3",
+    "sts",
+    "sso",
+    "sso-oidc",
+    "signin",
+)  # storage, and how one is let in: of several hundred services
 _NOT_TAKEN: Final = ("__pycache__", "tests", "test", "migrations")
 
 SHELL: Final = """#!/bin/sh
@@ -166,6 +175,8 @@ def _closure(names: Iterable[str]) -> list[metadata.Distribution]:
 def _is_taken(parts: tuple[str, ...], suffix: str) -> bool:
     """Tell whether a file of a distribution travels: modules and their data, not what only installers read."""
     if ".." in parts or "__pycache__" in parts or suffix in (".pyi", ".pxd", ".c", ".h"):
+        return False
+    if parts[:2] == ("botocore", "data") and len(parts) > 3 and parts[2] not in _OF_AMAZON:
         return False
     if parts[0].endswith(".dist-info"):
         return parts[-1] in ("METADATA", "entry_points.txt")

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from bookkeeper.drivers import filesystem, named
+
 
 class Fault(Exception):
     """Something in a file is not what the format says: which object, and what is wrong with it.
@@ -78,13 +80,14 @@ class RemoteSource:
     def __init__(self, system: Any, path: str, name: str, size: int) -> None:
         self.name, self.size = name, size
         self._system = system  # an archive is closed when the last one to hold its file system lets go
-        self._stream: IO[bytes] = system.open(path, "rb")
+        with named(name):
+            self._stream: IO[bytes] = system.open(path, "rb")
         self._lock = threading.Lock()
 
     def read(self, offset: int, count: int) -> bytes:
         """Return exactly ``count`` bytes at ``offset``."""
         _within(self, offset, count)
-        with self._lock:
+        with self._lock, named(self.name):
             self._stream.seek(offset)
             data = self._stream.read(count)
         if len(data) != count:
@@ -101,10 +104,9 @@ def open_source(location: str | os.PathLike[str]) -> Source:
     text = os.fspath(location)
     if "://" not in text:
         return LocalSource(Path(text))
-    import fsspec
-
-    system, path = fsspec.core.url_to_fs(text)
-    size = system.size(path)
+    system, path = filesystem(text)
+    with named(text):
+        size = system.size(path)
     if size is None:
         raise OSError(f"{text}: the storage does not tell its size")
     return RemoteSource(system, path, text, int(size))

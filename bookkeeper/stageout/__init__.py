@@ -24,14 +24,23 @@ step            left by a kill                                        who goes o
 ==============  ====================================================  =========================================
 
 A final name is made by a hard link (or a rename that never replaces), so it is whole from its first instant. Behind
-URLs that holds as far as the storage copies or renames atomically: see `publish`.
+URLs that holds as far as the storage copies or renames atomically: see `publish`, and `s3` for what has no rename.
 """
 
 from __future__ import annotations
 
 from bookkeeper.stageout.claims import claim, claimed_by, require_claim
 from bookkeeper.stageout.copying import Staged, stage_out
-from bookkeeper.stageout.listing import Temporary, exists, measure, object_size, objects, temporaries, tidy
+from bookkeeper.stageout.listing import (
+    Temporary,
+    exists,
+    measure,
+    object_size,
+    objects,
+    pieces,
+    temporaries,
+    tidy,
+)
 from bookkeeper.stageout.names import final_url, parse_temporary, resolve, temporary_url
 from bookkeeper.stageout.publication import discard, publish, remove_final
 from bookkeeper.stageout.transferring import NearCopyBad, transfer
@@ -49,6 +58,7 @@ __all__ = [
     "object_size",
     "objects",
     "parse_temporary",
+    "pieces",
     "publish",
     "remove_final",
     "require_claim",

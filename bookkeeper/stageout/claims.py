@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import suppress
 
-from bookkeeper.errors import NotAllowed
+from bookkeeper.errors import NotAllowed, UsageError
 from bookkeeper.stageout.failures import translated, vanished
 from bookkeeper.stageout.names import CLAIM, HIDDEN, join, resolve
 from bookkeeper.stageout.stores import Store, store_of
@@ -24,6 +24,10 @@ def claim(destination: str | os.PathLike[str], catalog_id: str, *, adopt: bool =
     destination; afterwards `require_claim`, which makes nothing.
     """
     address = resolve(destination)
+    if address.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{address} can be read, but not be written to", remedy="where it speaks WebDAV, name it davs://"
+        )
     store = store_of(address)
     with translated("claim", address):
         store.make_folder(join(address, HIDDEN))

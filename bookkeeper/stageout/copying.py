@@ -55,7 +55,7 @@ def stage_out(
         progress = _Progress(size, on_progress)
         with translated("write", url):
             require_standing(store, names.destination)
-            sink = store.create(url)
+            sink = store.create(url, size)
         try:
             checksum = copy(path, descriptor, size, sink, url, progress.add)
             if expected is not None and checksum != expected:

@@ -42,6 +42,8 @@ def object_size(url: str | os.PathLike[str]) -> int:
             raise FileNotFoundError(address)
     if not entry.is_file:
         raise StorageError(f"{address} is no file", remedy="name the file itself")
+    if entry.size < 0:
+        raise StorageError(f"the storage of {address} does not tell its size", remedy="serve it as a plain file")
     return entry.size
 
 
@@ -50,6 +52,13 @@ def measure(url: str | os.PathLike[str]) -> tuple[int, str]:
     address = resolve(url)
     with translated("read", address):
         return store_of(address).measure(address)
+
+
+def pieces(url: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Read an object from its start to its end, a piece at a time; `StorageError` if it cannot be read."""
+    address = resolve(url)
+    with translated("read", address):
+        yield from store_of(address).pieces(address)
 
 
 def temporaries(destination: str | os.PathLike[str]) -> Iterator[Temporary]:
@@ -78,7 +87,7 @@ def objects(destination: str | os.PathLike[str]) -> Iterator[tuple[str, int]]:
 
 
 def tidy(destination: str | os.PathLike[str], *, older_than: float = 86400.0) -> int:
-    """Delete empty upload folders and half-made claims that a kill left, untouched for ``older_than`` seconds.
+    """Delete empty upload folders, half-made claims and uncompleted uploads that a kill left, untouched for ``older_than`` seconds.
 
     Returns how many went. No temporary is touched: only the catalog knows which of those are still wanted.
     """
@@ -87,6 +96,7 @@ def tidy(destination: str | os.PathLike[str], *, older_than: float = 86400.0) ->
     before, gone = time.time() - older_than, 0
     with translated("tidy", hidden):
         store = store_of(address)
+        gone += store.abort_uploads(hidden, before)
         for entry in store.list(hidden):
             if entry.modified is None or entry.modified > before:
                 continue

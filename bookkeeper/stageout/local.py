@@ -231,7 +231,7 @@ class LocalStore:
             self._make_one_folder(path)
             sync_folder(os.path.dirname(path))
 
-    def create(self, url: str) -> LocalSink:
+    def create(self, url: str, size: int) -> LocalSink:
         """Open a new file in its upload folder."""
         folder = os.path.dirname(url)
         self._make_one_folder(folder)
@@ -250,6 +250,14 @@ class LocalStore:
                 raise
             rename_without_replacing(temporary, final)
         self.settle(final)
+
+    def take_back(self, final: str) -> None:
+        """Delete a final object."""
+        self.remove(final)
+
+    def abort_uploads(self, folder: str, before: float) -> int:
+        """Do nothing: what was not completed is seen as an object."""
+        return 0
 
     def settle(self, final: str) -> None:
         """Sync the folder of a file that has its final name."""

@@ -9,6 +9,7 @@ import os
 import re
 from typing import NamedTuple
 
+from bookkeeper.drivers import refuse_secrets
 from bookkeeper.errors import UsageError
 
 HIDDEN = ".bookkeeper"
@@ -46,6 +47,7 @@ def resolve(url: str | os.PathLike[str]) -> str:
                 f"{text} is no destination: chained URLs are refused", remedy="name the storage itself, without a cache"
             )
         return os.path.abspath(text)  # noqa: PTH100 - links stay as the user wrote them
+    refuse_secrets(text)
     scheme, rest = match.group(1).lower(), match.group(2)
     if scheme in {"file", "local"}:
         return os.path.abspath(rest or "/")  # noqa: PTH100

@@ -135,7 +135,7 @@ def _prove_placed(store: Store, temporary: str, final: str, recorded: tuple[int,
     if store.copies:
         found = store.proof(final)
         if found != recorded:
-            store.remove(final)
+            store.take_back(final)
     else:
         found = (there.size if there else 0, recorded[1])
     if found != recorded:

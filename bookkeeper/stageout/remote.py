@@ -7,49 +7,23 @@ who promises to be the only publisher.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any
 
 from bookkeeper.checksums import Adler32
-from bookkeeper.errors import BookkeeperError, StorageError, UsageError
+from bookkeeper.drivers import filesystem, named
+from bookkeeper.errors import StorageError
 from bookkeeper.stageout.names import parent
-from bookkeeper.stageout.stores import Entry
+from bookkeeper.stageout.stores import Entry, Sink
 
 BLOCK = 4 << 20
 
 
-@contextmanager
-def _driver(url: str) -> Iterator[None]:
-    """Let `OSError` and our own errors through; name the object in whatever else a driver raises."""
-    try:
-        yield
-    except (OSError, BookkeeperError):
-        raise
-    except Exception as error:
-        raise StorageError(
-            f"the storage of {url} failed: {type(error).__name__}: {error}",
-            remedy="try the same URL with fsspec by hand; see its credentials and options",
-        ) from error
-
-
-def _filesystem(url: str) -> Any:
-    """Return the fsspec file system of a URL; `UsageError` if fsspec knows none or its driver is not installed."""
-    from fsspec.core import url_to_fs
-
-    try:
-        with _driver(url):
-            return url_to_fs(url)[0]
-    except StorageError as error:
-        if isinstance(error.__cause__, ValueError | ImportError):
-            raise UsageError(
-                f"{url} is no destination: {error.__cause__}", remedy="see the protocols that fsspec knows"
-            ) from error
-        raise
-
-
 class RemoteSink:
     """A remote object being written."""
+
+    driver = staticmethod(named)
 
     def __init__(self, url: str, stream: Any) -> None:
         self.url = url
@@ -57,17 +31,17 @@ class RemoteSink:
 
     def write(self, piece: memoryview) -> None:
         """Write all of ``piece``; as bytes, because some drivers keep or measure what they are given."""
-        with _driver(self.url):
+        with self.driver(self.url):
             self.stream.write(bytes(piece))
 
     def finish(self) -> None:
         """Send what is buffered and complete the object."""
-        with _driver(self.url):
+        with self.driver(self.url):
             self.stream.close()
 
     def abandon(self) -> None:
         """Close, which on many stores completes a partial object: the caller removes it."""
-        with suppress(OSError, StorageError), _driver(self.url):
+        with suppress(OSError, StorageError), self.driver(self.url):
             self.stream.close()
 
 
@@ -79,13 +53,17 @@ class RemoteStore:
     def __init__(self, url: str) -> None:
         from fsspec import AbstractFileSystem
 
-        self.fs = _filesystem(url)
+        self.fs = filesystem(url)[0]
         # fsspec's own mv is a copy and a delete; drivers with a rename of their own override it.
         self.copies = type(self.fs).mv is AbstractFileSystem.mv
 
+    def driver(self, url: str) -> AbstractContextManager[None]:
+        """Name the object in what the driver raises that is no `OSError`."""
+        return named(url)
+
     def look(self, url: str) -> Entry | None:
         """Return what is at ``url``, asked anew, `None` if nothing."""
-        with _driver(url):
+        with self.driver(url):
             self.fs.invalidate_cache()
             try:
                 return self._entry(self.fs.info(self._path(url)))
@@ -94,7 +72,7 @@ class RemoteStore:
 
     def list(self, url: str) -> Iterator[Entry]:
         """Return what is directly in a folder, by name."""
-        with _driver(url):
+        with self.driver(url):
             self.fs.invalidate_cache()
             try:
                 path = self._path(url)
@@ -117,12 +95,12 @@ class RemoteStore:
 
     def pieces(self, url: str) -> Iterator[bytes]:
         """Read an object from its start to its end, through a new file object without a cache."""
-        with _driver(url):
+        with self.driver(url):
             self.fs.invalidate_cache()
             stream = self.fs.open(self._path(url), "rb", cache_type="none")
         try:
             while True:
-                with _driver(url):
+                with self.driver(url):
                     piece = stream.read(BLOCK)
                 if not piece:
                     return
@@ -136,7 +114,7 @@ class RemoteStore:
 
     def read_small(self, url: str) -> bytes | None:
         """Return the content of a small object, `None` if there is none."""
-        with _driver(url):
+        with self.driver(url):
             self.fs.invalidate_cache()
             try:
                 return bytes(self.fs.cat_file(self._path(url)))
@@ -147,7 +125,7 @@ class RemoteStore:
         """Write a small object; exclusively if the driver can, else after having looked."""
         if not replace and self.look(url) is not None:
             raise FileExistsError(url)
-        with _driver(url):
+        with self.driver(url):
             stream = None
             if not replace:
                 with suppress(ValueError, NotImplementedError):  # mode "x" is an offer that few drivers make
@@ -159,24 +137,32 @@ class RemoteStore:
 
     def make_folder(self, url: str) -> None:
         """Make a folder and its parents, where the storage has folders."""
-        with _driver(url):
+        with self.driver(url):
             self.fs.makedirs(self._path(url), exist_ok=True)
 
-    def create(self, url: str) -> RemoteSink:
+    def create(self, url: str, size: int) -> Sink:
         """Open a new object; that its name is new is looked up, and kept by the uniqueness of temporary names."""
         if self.look(url) is not None:
             raise FileExistsError(url)
         self.make_folder(parent(url))
-        with _driver(url):
+        with self.driver(url):
             return RemoteSink(url, self.fs.open(self._path(url), "wb"))
 
     def place(self, temporary: str, final: str) -> None:
         """Rename an object, or copy it where the storage has no rename; the caller saw that the final name is free."""
-        with _driver(final):
+        with self.driver(final):
             if self.copies:
                 self.fs.cp_file(self._path(temporary), self._path(final))
             else:
                 self.fs.mv(self._path(temporary), self._path(final))
+
+    def take_back(self, final: str) -> None:
+        """Delete a final object that `place` made and that is not what it should be."""
+        self.remove(final)
+
+    def abort_uploads(self, folder: str, before: float) -> int:
+        """Do nothing: what was not completed is seen as an object, if at all."""
+        return 0
 
     def settle(self, final: str) -> None:
         """Do nothing: what a remote storage has acknowledged is its to keep."""
@@ -185,7 +171,7 @@ class RemoteStore:
         """Delete an object; return whether there was one."""
         if self.look(url) is None:
             return False
-        with _driver(url):
+        with self.driver(url):
             try:
                 self.fs.rm_file(self._path(url))
             except FileNotFoundError:
@@ -197,7 +183,7 @@ class RemoteStore:
         if self.look(url) is None or any(True for _ in self.list(url)):
             return False
         try:
-            with _driver(url):
+            with self.driver(url):
                 self.fs.rmdir(self._path(url))
         except (OSError, StorageError):  # drivers disagree on what they raise; the folder is empty and does no harm
             return False
@@ -209,7 +195,9 @@ class RemoteStore:
 
     def _entry(self, info: dict[str, Any]) -> Entry:
         name = str(info["name"]).rstrip("/").rpartition("/")[2]
-        return Entry(name, info.get("type") == "file", int(info.get("size") or 0), _modified(info))
+        size = info.get("size")
+        is_file = info.get("type") == "file"
+        return Entry(name, is_file, int(size or 0) if size is not None or not is_file else -1, _modified(info))
 
 
 def _modified(info: dict[str, Any]) -> float | None:

@@ -17,7 +17,7 @@ from bookkeeper.stageout.names import is_local
 class Entry:
     """What lies at an address, or one line of a folder's listing.
 
-    ``size`` in bytes; ``modified`` in epoch seconds where the storage tells; ``identity`` is the same for two names of
+    ``size`` in bytes, -1 where the storage does not tell; ``modified`` in epoch seconds where the storage tells; ``identity`` is the same for two names of
     one file, `None` where the storage knows no such thing.
     """
 
@@ -73,11 +73,20 @@ class Store(Protocol):
     def make_folder(self, url: str) -> None:
         """Make a folder and its parents where missing."""
 
-    def create(self, url: str) -> Sink:
-        """Open a new object in a folder that is made if missing (its parent is not); `FileExistsError` if it is there."""
+    def create(self, url: str, size: int) -> Sink:
+        """Open a new object of ``size`` bytes in a folder that is made if missing (its parent is not).
+
+        `FileExistsError` if it is there.
+        """
 
     def place(self, temporary: str, final: str) -> None:
         """Give an object its final name, for good, replacing nothing; the temporary name may stay."""
+
+    def take_back(self, final: str) -> None:
+        """Delete a final object that `place` made just now, and that is not what it should be."""
+
+    def abort_uploads(self, folder: str, before: float) -> int:
+        """Give up uploads below a folder that began before that time and never became objects; return how many."""
 
     def settle(self, final: str) -> None:
         """Make a final name that is there already survive a power loss."""
@@ -99,6 +108,14 @@ def store_of(address: str) -> Store:
         from bookkeeper.stageout.xrootd import XRootDStore
 
         return XRootDStore(address)
+    if address.startswith(("s3://", "s3a://")):
+        from bookkeeper.stageout.s3 import S3Store
+
+        return S3Store(address)
+    if address.startswith(("dav://", "davs://")):
+        from bookkeeper.stageout.webdav import DavStore
+
+        return DavStore(address)
     from bookkeeper.stageout.remote import RemoteStore
 
     return RemoteStore(address)

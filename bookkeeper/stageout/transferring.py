@@ -41,7 +41,7 @@ def transfer(
     _require_near_copy(near, source, size)
     with translated("write", url):
         require_standing(store, parse_temporary(url).destination)
-        sink = store.create(url)
+        sink = store.create(url, size)
     try:
         _copy(near, source, sink, url, recorded, on_progress)
         with translated("write", url):

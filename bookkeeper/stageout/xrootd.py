@@ -191,13 +191,21 @@ class XRootDStore:
         with suppress(FileExistsError):
             _check(self._server.mkdir(_path(url), MkDirFlags.MAKEPATH, timeout=PATIENCE)[0], url)
 
-    def create(self, url: str) -> XRootDSink:
+    def create(self, url: str, size: int) -> XRootDSink:
         """Open a new object."""
         return XRootDSink(url)
 
     def place(self, temporary: str, final: str) -> None:
         """Rename an object; the caller saw that the final name is free, and nobody else publishes."""
         _check(self._server.mv(_path(temporary), _path(final), timeout=PATIENCE)[0], final)
+
+    def take_back(self, final: str) -> None:
+        """Delete a final object."""
+        self.remove(final)
+
+    def abort_uploads(self, folder: str, before: float) -> int:
+        """Do nothing: what was not completed is seen as an object."""
+        return 0
 
     def settle(self, final: str) -> None:
         """Do nothing: what a server has acknowledged is its to keep."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bookkeeper.checksums import CHUNK, Adler32
 from bookkeeper.errors import BookkeeperError, FileChanged, StorageError
@@ -61,13 +61,13 @@ def _copy(file: DeliveredFile, place: str, folder: Path, check: Callable[[], Non
     target = folder / str(file.id) / (os.path.basename(place) or "input")  # noqa: PTH119 - of a path or a URL
     running, size = Adler32(), 0
     try:
-        with _source(place) as source, _Sink(target) as sink:
-            while data := source.read(CHUNK):
+        with closing(_pieces(place)) as pieces, _Sink(target) as sink:
+            for data in pieces:
                 check()
                 running.update(data)
                 size += len(data)
                 sink.write(data)
-    except (OSError, ValueError, ImportError) as error:  # storage; a bad URL; a protocol whose package is missing
+    except (OSError, StorageError) as error:
         file.unusable(f"cannot be copied from {place}: {error}")
         raise StorageError(f"{file.name} cannot be copied from {place}: {error}") from error
     if size != file.size or (file.checksum is not None and str(running) != file.checksum):
@@ -77,13 +77,15 @@ def _copy(file: DeliveredFile, place: str, folder: Path, check: Callable[[], Non
     return str(target)
 
 
-def _source(place: str) -> AbstractContextManager[Any]:
-    if "://" not in place:
-        return Path(place).open("rb")
-    import fsspec
+def _pieces(place: str) -> Generator[bytes, None, None]:
+    from bookkeeper import stageout
 
-    opened: AbstractContextManager[Any] = fsspec.open(place, "rb")
-    return opened
+    if "://" in place:
+        yield from stageout.pieces(place)
+        return
+    with Path(place).open("rb") as source:
+        while data := source.read(CHUNK):
+            yield data
 
 
 class _Sink:

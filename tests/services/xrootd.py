@@ -1,5 +1,7 @@
 """A real XRootD server for tests: in a folder and on a port of its own, to be stopped, killed and started again.
 
+A second port speaks HTTP and WebDAV, with TLS and without.
+
 Debian's ``xrootd-server``, installed where that is possible. It refuses to run as root, so it runs as the package's user.
 """
 
@@ -18,6 +20,7 @@ import time
 from pathlib import Path
 
 import pytest
+import trustme
 
 CONFIGURATION = """\
 oss.localroot {data}
@@ -29,26 +32,39 @@ all.adminpath {folder}/admin
 all.pidpath {folder}/run
 xrootd.chksum max 2 adler32
 ofs.persist off
+xrd.protocol http:{http} libXrdHttp.so
+xrd.tls {folder}/server.pem {folder}/server.pem
+xrd.tlsca noverify
 """
 
 PROGRAMS = ("xrootd", "xrdadler32")
 
 
 class XRootD:
-    """A server of the folder ``data``, as ``url``."""
+    """A server of the folder ``data``, as ``url``, ``dav`` and ``davs``, which the CA in ``authority`` vouches for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data = folder, folder / "data"
         for one in (folder / "admin", folder / "run", self.data):
             one.mkdir(parents=True)
-        with socket.socket() as free:
+        with socket.socket() as free, socket.socket() as other:
             free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        (folder / "xrootd.cfg").write_text(CONFIGURATION.format(data=self.data, port=self.port, folder=folder))
+            other.bind(("127.0.0.1", 0))
+            self.port, http = free.getsockname()[1], other.getsockname()[1]
+        configuration = CONFIGURATION.format(data=self.data, port=self.port, http=http, folder=folder)
+        (folder / "xrootd.cfg").write_text(configuration)
+        authority = trustme.CA()
+        authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+            folder / "server.pem"
+        )
+        (folder / "server.pem").chmod(0o600)  # or the server refuses it
+        self.authority = folder / "ca.pem"
+        authority.cert_pem.write_to_path(self.authority)
         folder.chmod(0o755)
         for one in (folder, *folder.rglob("*")):
             shutil.chown(one, "xrootd", "xrootd")
         self.url = f"root://127.0.0.1:{self.port}/"
+        self.dav, self.davs = f"dav://127.0.0.1:{http}", f"davs://localhost:{http}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -91,7 +91,7 @@ def test_the_servers_checksum_stands_for_reading_back(
 def test_what_changed_on_the_server_is_seen_by_its_checksum(destination: str) -> None:
     """As long as it was not asked before: a server keeps its answer for as long as the file's time is the same."""
     store, url = XRootDStore(destination), stageout.temporary_url(destination, 1, "abc", 0, "o.bin")
-    sink = store.create(url)
+    sink = store.create(url, 100_000)
     sink.write(memoryview(b"x" * 100_000))
     sink.finish()
     with there(url).open("r+b") as stream:
