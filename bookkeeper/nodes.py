@@ -21,19 +21,23 @@ SELECT 1 FROM processes WHERE node = :node UNION ALL SELECT 1 FROM excluded_node
 SUMMARY: Final = """
 SELECT node, sum(processes) AS processes, sum(running) AS running, sum(committed) AS committed, sum(failed) AS failed,
        sum(stageout_failures) AS stageout_failures, sum(wall_time_s) AS wall_time_s, sum(waste_s) AS waste_s,
-       max(last_failure) AS last_failure
+       max(last_failure) AS last_failure, sum(failed_files) AS failed_files, sum(retried) AS retried, sum(recovered) AS recovered
   FROM node_summary WHERE node IS NOT NULL GROUP BY node ORDER BY node
 """
 
-NUMBERS: Final = ("processes", "running", "committed", "failed", "stageout_failures", "wall_time_s", "waste_s")
+NUMBERS: Final = (
+    *("processes", "running", "committed", "failed", "stageout_failures", "wall_time_s", "waste_s"),
+    *("failed_files", "retried", "recovered"),
+)
 
 
 @operation("read")
 def list_all(database: Database) -> list[dict[str, Any]]:
     """Return every node that ran a process or is excluded: its numbers over all requests, and its exclusion.
 
-    Keys: node, processes, running, committed, failed, stageout_failures, wall_time_s, waste_s (seconds), last_failure,
-    excluded_until and excluded_since (epoch seconds, or None), reason, by, times.
+    Keys: node, processes, running, committed, failed, stageout_failures, wall_time_s, waste_s (seconds), last_failure;
+    failed_files, retried, recovered (a file counts once in each request); excluded_until and excluded_since (epoch seconds,
+    or None), reason, by, times.
     """
     exclusions = {row["node"]: row for row in excluded(database)}
     found = {row["node"]: row for row in database.rows(SUMMARY)}

@@ -197,7 +197,8 @@ FAILURES: Final = Exported(
     "failures",
     "Failures: a row per failed process, and why",
     """SELECT v.process_id, v.request, v.project, v.node, v.at, v.category, v.rule, v.confidence, v.message, v.fingerprint,
-              v.evidence, v.remedy, v.step, v.exit_code, v.signal, v.files, v.wall_time_s, v.by
+              v.evidence, v.remedy, v.step, v.exit_code, v.signal, v.files, v.wall_time_s, v.by,
+              v.retried, v.recovered, v.parked, v.waiting
          FROM failures v JOIN requests r ON r.name = v.request WHERE r.id = :request ORDER BY v.process_id""",
     key=("process_id",),
     refers=(("process_id", "processes", "id"),),
@@ -228,6 +229,10 @@ FAILURES_TYPES: Final[dict[str, type]] = {
     "files": int,
     "wall_time_s": float,
     "by": str,
+    "retried": int,
+    "recovered": int,
+    "parked": int,
+    "waiting": int,
 }
 
 LEFT_OUT: Final = {

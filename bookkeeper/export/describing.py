@@ -105,4 +105,8 @@ _FAILURES: Final = {
     "files": "how many files the process had been given",
     "wall_time_s": "how long it ran, in seconds",
     "by": "who explained it: the rules, or a person",
+    "retried": "how many of its files were given to another process since",
+    "recovered": "how many of its files are committed now",
+    "parked": "how many of its files are parked now",
+    "waiting": "how many of its files are available now, for their next try",
 }

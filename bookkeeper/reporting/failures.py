@@ -1,41 +1,41 @@
 """The failures of a request: by category, by rule, by message, by node; what was decided, and whom to suspect.
 
-The failures are read once, already counted by (category, rule, message, node); everything else is sums of these cells.
+The failures are read once, already counted by (category, rule, message, node); everything else is sums of these cells, but
+for files: one may be in several cells, so another statement counts different ones.
 The number of statements does not depend on how many failures, files or nodes there are.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bookkeeper import projects
 from bookkeeper.catalog import Database
 from bookkeeper.operations import operation
-from bookkeeper.reporting import decisions, suspects
+from bookkeeper.reporting import decisions, retried, suspects
 from bookkeeper.reporting.chosen import PLACES, slots
 
 LIMIT: Final = 10
 """Entries of every list, unless more are asked for."""
 
 NAMED: Final = ("category", "rule", "confidence", "remedy")
-COUNTED: Final = ("processes", "files", "waste_s", "last_at", "examples")
+COUNTED: Final = ("processes", *retried.KEYS, "waste_s", "last_at", "examples")
 
 EXAMPLES: Final = 3
 LOOKED_AT: Final = 20
 """Processes of a message whose files are looked at, the newest; where there are more, counts are lower bounds."""
 
-CELLS: Final = """
-SELECT category, rule, COALESCE(fingerprint, message, '') AS fingerprint, node,
-       COUNT(*) AS processes, SUM(files) AS files, SUM(CASE WHEN files > 0 THEN wall_time_s ELSE 0.0 END) AS waste_s,
-       MAX(at) AS last_at, MAX(message) AS message, MAX(remedy) AS remedy, MAX(confidence) AS confidence,
-       json_group_array(process_id) AS ids
-  FROM failures
- WHERE request = :request AND (:category/*text*/ IS NULL OR category = :category/*text*/) AND (:rule/*text*/ IS NULL OR rule = :rule/*text*/)
-   AND (:node/*text*/ IS NULL OR node = :node/*text*/)
- GROUP BY category, rule, COALESCE(fingerprint, message, ''), node
+CELLS: Final = f"""
+SELECT f.category, f.rule, {retried.FINGERPRINT} AS fingerprint, f.node,
+       COUNT(*) AS processes, SUM(CASE WHEN f.files > 0 THEN f.wall_time_s ELSE 0.0 END) AS waste_s,
+       MAX(f.at) AS last_at, MAX(f.message) AS message, MAX(f.remedy) AS remedy, MAX(f.confidence) AS confidence,
+       json_group_array(f.process_id) AS ids
+  FROM failures f
+ WHERE {retried.CHOSEN}
+ GROUP BY f.category, f.rule, {retried.FINGERPRINT}, f.node
 """
 
 FILES_OF: Final = f"""
@@ -53,7 +53,6 @@ class Cell:
     fingerprint: str
     node: str | None
     processes: int
-    files: int
     waste_s: float
     last_at: float
     message: str | None
@@ -74,26 +73,28 @@ def failures_of(
 ) -> dict[str, Any]:
     """Return the failures of the request that ``project`` belongs to, as JSON can hold it.
 
-    Keys: ``request``, ``processes`` (failed ones), ``files`` (deliveries of these), ``waste_s``, and lists of at most
-    ``limit``, worst first: ``categories``, ``rules``, ``messages``, ``nodes``; ``decisions``, ``suspects``, ``parked``,
-    ``excluded``, ``next`` (what to type). The filters narrow the counts, not the suspects. Raises `NotFound`.
+    Keys: ``request``, ``processes`` (failed ones), ``files`` (different ones of these), ``waste_s``, and lists of at most
+    ``limit``, worst first: ``categories``, ``rules``, ``messages``, ``nodes``, whose rows say what became of their files
+    (`retried.KEYS`); ``decisions``, ``suspects``, ``parked``, ``excluded``, ``next`` (what to type). The filters narrow the
+    counts, not the suspects. Raises `NotFound`.
     """
     now = projects.status(database, project)
     asked = {"category": category, "node": node, "rule": rule}
     cells = _cells(database, {"request": now.request, **asked})
-    messages = _grouped(cells, _by_message, limit)
+    files = retried.counted(database, {"request": now.request, **asked}) if cells else {}
+    messages = _grouped(cells, "message", files, limit)
     _name_files(database, messages)
     found = {
         "request": now.request,
         "project": project,
         "filters": {name: value for name, value in asked.items() if value is not None},
         "processes": sum(cell.processes for cell in cells),
-        "files": sum(cell.files for cell in cells),
+        "files": files["all"][()]["files"] if files else 0,
         "waste_s": sum(cell.waste_s for cell in cells),
-        "categories": [_only(row, "category", *COUNTED, "nodes") for row in _grouped(cells, _by_category, None)],
-        "rules": [_only(row, *NAMED, *COUNTED, "nodes") for row in _grouped(cells, _by_rule, limit)],
+        "categories": [_only(row, "category", *COUNTED, "nodes") for row in _grouped(cells, "category", files, None)],
+        "rules": [_only(row, *NAMED, *COUNTED, "nodes") for row in _grouped(cells, "rule", files, limit)],
         "messages": [_only(row, "message", *NAMED, *COUNTED, "nodes", "concerned") for row in messages],
-        "nodes": [_only(row, "node", *COUNTED) for row in _grouped(cells, _by_node, limit)],
+        "nodes": [_only(row, "node", *COUNTED) for row in _grouped(cells, "node", files, limit)],
         "decisions": decisions.made(database, now.request, limit),
         "suspects": suspects.found(database, now.request, limit),
         "parked": {"count": now.parked, "files": suspects.parked(database, now.request, limit) if now.parked else []},
@@ -108,13 +109,16 @@ def _cells(database: Database, parameters: Mapping[str, Any]) -> list[Cell]:
     ]
 
 
-def _grouped(cells: Iterable[Cell], key: Callable[[Cell], tuple[Any, ...]], limit: int | None) -> list[dict[str, Any]]:
-    """Return the sums of the cells of every key, those with most processes first."""
+def _grouped(
+    cells: Iterable[Cell], by: str, files: Mapping[str, retried.Counts], limit: int | None
+) -> list[dict[str, Any]]:
+    """Return the sums of the cells of every group of `retried.GROUPS`, with what became of their files; those with most
+    processes first."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(key(cell), []).append(cell)
-    rows = sorted((_sum(group) for group in groups.values()), key=lambda row: (-row["processes"], -row["last_at"]))
-    return rows[:limit]
+        groups.setdefault(tuple(getattr(cell, name) for name in retried.GROUPS[by]), []).append(cell)
+    rows = [{**_sum(group), **(files[by].get(key) or retried.none())} for key, group in groups.items()]
+    return sorted(rows, key=lambda row: (-row["processes"], -row["last_at"]))[:limit]
 
 
 def _sum(cells: list[Cell]) -> dict[str, Any]:
@@ -132,7 +136,6 @@ def _sum(cells: list[Cell]) -> dict[str, Any]:
         "remedy": first.remedy,
         "confidence": first.confidence,
         "processes": sum(cell.processes for cell in cells),
-        "files": sum(cell.files for cell in cells),
         "waste_s": sum(cell.waste_s for cell in cells),
         "last_at": max(cell.last_at for cell in cells),
         "nodes": some(sorted(nodes, key=lambda name: (-nodes[name], name or "")), len(nodes)),
@@ -143,22 +146,6 @@ def _sum(cells: list[Cell]) -> dict[str, Any]:
 
 def _only(row: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: row[key] for key in keys}
-
-
-def _by_category(cell: Cell) -> tuple[Any, ...]:
-    return (cell.category,)
-
-
-def _by_rule(cell: Cell) -> tuple[Any, ...]:
-    return cell.category, cell.rule
-
-
-def _by_message(cell: Cell) -> tuple[Any, ...]:
-    return cell.category, cell.rule, cell.fingerprint
-
-
-def _by_node(cell: Cell) -> tuple[Any, ...]:
-    return (cell.node,)
 
 
 def _name_files(database: Database, messages: list[dict[str, Any]]) -> None:

@@ -59,7 +59,7 @@ def test_failures_as_json_have_stable_keys(made: World) -> None:
         *("request", "project", "filters", "processes", "files", "waste_s", "categories", "rules", "messages", "nodes"),
         *("decisions", "suspects", "parked", "excluded", "next"),
     }
-    counted = {"processes", "files", "waste_s", "last_at", "examples"}
+    counted = {"processes", "files", "retried", "recovered", "parked", "waiting", "waste_s", "last_at", "examples"}
     assert set(view["categories"][0]) == {"category", "nodes", *counted}
     assert set(view["rules"][0]) == {"category", "rule", "confidence", "remedy", "nodes", *counted}
     assert set(view["messages"][0]) == {*view["rules"][0], "message", "concerned"}

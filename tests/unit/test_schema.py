@@ -27,11 +27,11 @@ VIEWS = {
     " outputs, entries_read, bytes_read, wall_time_s, peak_rss_mb, started_at, ended_at, reason",
     "lineage": "output, output_url, output_state, process_id, project, file",
     "failures": "request, project, process_id, node, at, category, rule, confidence, message, fingerprint, evidence,"
-    " remedy, step, exit_code, signal, files, wall_time_s, by",
+    " remedy, step, exit_code, signal, files, wall_time_s, by, retried, recovered, parked, waiting",
     "performance": "request, project, process_id, node, state, wall_s, cpu_s, cpu_efficiency, peak_rss_mb, read_bytes,"
     " written_bytes, input_bytes, throughput_mbs, entries, entries_per_s, exit_code, at",
     "node_summary": "request, node, processes, running, committed, failed, stageout_failures, wall_time_s, waste_s,"
-    " excluded_until, last_failure",
+    " excluded_until, last_failure, failed_files, retried, recovered",
 }
 """The documented columns, in their order: a contract with everybody's own queries."""
 

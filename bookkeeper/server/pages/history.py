@@ -9,6 +9,7 @@ from bookkeeper import files, nodes
 from bookkeeper.catalog import Database
 from bookkeeper.server.pages import newest
 from bookkeeper.server.pages.requests import by_node, new_node
+from bookkeeper.server.pages.retried import Retried
 
 REQUESTS_SHOWN: Final = 50
 DELIVERIES_SHOWN: Final = 50
@@ -53,7 +54,7 @@ SELECT e.at, e.body FROM (SELECT at, body, file_id FROM events
 """
 
 ALL: Final = """
-SELECT p.node, p.state, p.delivered, p.started_at, p.ended_at FROM processes p ORDER BY p.id DESC LIMIT :limit
+SELECT p.id, p.node, p.state, p.delivered, p.started_at, p.ended_at FROM processes p ORDER BY p.id DESC LIMIT :limit
 """
 
 NAMES: Final = "SELECT name FROM projects ORDER BY id DESC LIMIT :limit"
@@ -89,10 +90,17 @@ def all_nodes(database: Database) -> dict[str, Any]:
     """Return how the newest processes of all requests fared on every node, and which nodes are excluded."""
     rows = database.rows(ALL, {"limit": WINDOW})
     excluded = {row["node"]: row for row in nodes.excluded(database)}
-    found = by_node(rows, excluded)
+    retried = Retried(database, (row["id"] for row in rows if row["state"] == "rolled_back" and row["delivered"]))
+    found = by_node(rows, excluded, retried)
     known = {row["node"] for row in found}
     found += [new_node(node, excluded) for node in sorted(excluded.keys() - known)]
-    return {"rows": found, "at": database.now(), "processes": len(rows), "whole": len(rows) < WINDOW}
+    return {
+        "rows": found,
+        "at": database.now(),
+        "processes": len(rows),
+        "whole": len(rows) < WINDOW,
+        "retried_whole": retried.whole,
+    }
 
 
 def near_projects(database: Database, name: str) -> list[str]:

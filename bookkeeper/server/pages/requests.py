@@ -10,7 +10,9 @@ from bookkeeper import jobs, nodes, projects, recovery
 from bookkeeper.catalog import NOW, Database
 from bookkeeper.reporting.distributions import distribution
 from bookkeeper.reporting.performance import COMMITTED, progress_of
+from bookkeeper.reporting.retried import none
 from bookkeeper.server.pages import newest
+from bookkeeper.server.pages.retried import Retried
 
 PER_PAGE: Final = 50
 OPEN_SHOWN: Final = 100
@@ -141,6 +143,7 @@ def request(database: Database, name: str) -> dict[str, Any]:
     window = newest.processes(database, now["request"], of, limit=WINDOW)
     done = [row for row in window.rows if row["ended_at"] is not None]
     failed = newest.failures(database, of, FAILURES) if now["rollbacks"] else []
+    retried = Retried(database, (row["process_id"] for row in failed))
     return {
         "project": name,
         "at": clock,
@@ -151,10 +154,11 @@ def request(database: Database, name: str) -> dict[str, Any]:
         "progress": _progress(database, done, now, whole=window.next is None),
         "before": _before(done, now["committed"]) if window.next else 0,
         "wall": distribution(row["ended_at"] - row["started_at"] for row in done if row["state"] in COMMITTED),
-        "nodes": by_node(window.rows, {row["node"]: row for row in nodes.excluded(database)}),
+        "nodes": by_node(window.rows, {row["node"]: row for row in nodes.excluded(database)}, retried),
         "reasons": recovery.top_reasons(database, name, 6) if now["committed"] < now["files"] else [],
-        "failures": by_category(failed),
+        "failures": by_category(failed, retried),
         "failures_at_least": len(failed) >= FAILURES,
+        "retried_whole": retried.whole and len(failed) < FAILURES,
         "jobs": jobs.summary(database, name),
         "live_processes": _live(database, window.rows, clock),
         "processes": newest.processes(database, now["request"], of, limit=10),
@@ -202,10 +206,11 @@ def _pace(rows: Sequence[Mapping[str, Any]], clock: float, now: Mapping[str, Any
 
 
 def by_node(
-    rows: Iterable[Mapping[str, Any]], excluded: Mapping[str | None, Mapping[str, Any]]
+    rows: Iterable[Mapping[str, Any]], excluded: Mapping[str | None, Mapping[str, Any]], retried: Retried
 ) -> list[dict[str, Any]]:
     """Return how processes fared on every node, the busiest first; those excluded are told as such."""
     found: dict[str | None, dict[str, Any]] = {}
+    lost: dict[str | None, list[int]] = {}
     for row in rows:
         one = found.get(row["node"])
         if one is None:
@@ -222,28 +227,46 @@ def by_node(
         elif row["state"] == "rolled_back" and row["delivered"]:
             one["rolled_back"] += 1
             one["waste_s"] += wall
+            lost.setdefault(row["node"], []).append(row["id"])
+    for name, processes in lost.items():
+        found[name]["tried"] = retried.of(processes)
     return sorted(found.values(), key=lambda one: (-one["running"], -one["wall_time_s"], str(one["node"])))
 
 
 def new_node(name: str | None, excluded: Mapping[str | None, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the row of a node of which nothing is known but whether it is excluded."""
     numbers = dict.fromkeys(("processes", "running", "committed", "rolled_back", "files"), 0)
-    return {"node": name, **numbers, "wall_time_s": 0.0, "waste_s": 0.0, "excluded": excluded.get(name)}
+    return {
+        "node": name,
+        **numbers,
+        "wall_time_s": 0.0,
+        "waste_s": 0.0,
+        "tried": none(),
+        "excluded": excluded.get(name),
+    }
 
 
-def by_category(failed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the failures by category, the commonest first, each with its messages, their remedy and where to look."""
+def by_category(failed: Sequence[Mapping[str, Any]], retried: Retried) -> list[dict[str, Any]]:
+    """Return the failures by category, the commonest first, each with its messages, their remedy and where to look.
+
+    ``tried`` says what became of their files.
+    """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for one in failed:
         found.setdefault(str(one.get("category") or "unknown"), []).append(one)
     rows = [
-        {"category": category, "processes": len(group), "messages": _by_message(group)}
+        {
+            "category": category,
+            "processes": len(group),
+            "tried": retried.of(one["process_id"] for one in group),
+            "messages": _by_message(group, retried),
+        }
         for category, group in found.items()
     ]
     return sorted(rows, key=lambda row: (-len(found[row["category"]]), row["category"]))
 
 
-def _by_message(group: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _by_message(group: Sequence[Mapping[str, Any]], retried: Retried) -> list[dict[str, Any]]:
     counted = Counter(_fingerprint(one) for one in group)
     rows = []
     for fingerprint, processes in counted.most_common(MESSAGES):
@@ -253,6 +276,7 @@ def _by_message(group: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             {
                 "message": newest_one.get("evidence") or newest_one.get("message") or fingerprint,
                 "processes": processes,
+                "tried": retried.of(one["process_id"] for one in alike),
                 "remedy": newest_one.get("remedy"),
                 "rule": newest_one.get("rule"),
                 "examples": [one["process_id"] for one in alike[:3]],

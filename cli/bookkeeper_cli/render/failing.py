@@ -17,13 +17,23 @@ EXCERPT: Final = 30
 
 _LABEL: Final = 12
 
+
+def _some(number: int | None) -> str:
+    return words.number(number) if number else ""
+
+
 _COUNTED: Final = (
     Column("processes", show=words.number, right=True),
     Column("files", show=words.number, right=True),
+    Column("retried", show=words.number, right=True),
+    Column("recovered", show=words.number, right=True),
+    Column("parked", show=_some, right=True, spare=True),
+    Column("waiting", show=_some, right=True, spare=True),
     Column("waste_s", "lost", show=words.spent, right=True),
 )
+_SPARE: Final = ("parked", "waiting")
 _CATEGORIES: Final = (Column("category"), *_COUNTED)
-_RULES: Final = (Column("rule"), Column("category"), *_COUNTED)
+_RULES: Final = (Column("rule"), *_COUNTED)
 _NODES: Final = (Column("node"), *_COUNTED, Column("last_at", "last", show=words.when))
 _PARKED: Final = (Column("file"), Column("attempts", right=True), Column("reason"))
 _CHANGES: Final = (
@@ -65,8 +75,9 @@ def _summary(view: View) -> Line:
 
 
 def _titled(name: str, rows: Sequence[View], columns: Sequence[Column]) -> None:
+    """Print how failures of each group count; what no group has, is left out."""
     draw([[], title(name)])
-    table(rows, columns, indent="  ")
+    table([{**row, **{key: row[key] or None for key in _SPARE}} for row in rows], columns, indent="  ")
 
 
 def _more(count: int) -> Iterator[Line]:

@@ -28,6 +28,9 @@ _NODES: Final = (
     Column("committed", "successful", show=words.number, right=True),
     Column("stageout_failures", "stage-out", show=words.number, right=True),
     Column("failed", show=words.number, right=True),
+    Column("failed_files", "hit", show=words.number, right=True),
+    Column("retried", show=words.number, right=True),
+    Column("recovered", show=words.number, right=True),
     Column("wall_time_s", "wall time", show=words.spent, right=True),
     Column("waste_s", "lost", show=words.spent, right=True),
     Column("excluded", show=str, spare=True),
@@ -49,6 +52,10 @@ def report_screen(view: View) -> None:
     domain = _domain([row["node"] for row in nodes[:NODES]])
     draw([[], [("nodes", "bold"), (f" of {domain[1:]}" if domain else "", "dim")]])
     draw([[("  (stage-out: processes whose output could not be stored)", "dim")]])
+    if any(row["failed_files"] for row in nodes):
+        draw(
+            [[("  (hit: files of processes that failed; retried: given out again; recovered: committed since)", "dim")]]
+        )
     table([_shown(row, domain) for row in nodes[:NODES]], _NODES, indent="  ")
     if len(nodes) > NODES:
         draw([[(f"  and {len(nodes) - NODES:,} more (--json prints all)", "dim")]])
