@@ -7,9 +7,9 @@ import os
 import time
 from contextlib import suppress
 
-from bookkeeper.errors import NotAllowed, UsageError
+from bookkeeper.errors import NotAllowed
 from bookkeeper.stageout.failures import translated, vanished
-from bookkeeper.stageout.names import CLAIM, HIDDEN, join, resolve
+from bookkeeper.stageout.names import CLAIM, HIDDEN, join, refuse_unwritable, resolve
 from bookkeeper.stageout.stores import Store, store_of
 
 UNREADABLE = "(unreadable)"
@@ -23,11 +23,7 @@ def claim(destination: str | os.PathLike[str], catalog_id: str, *, adopt: bool =
     atomically. `StorageError` if the folder cannot be made or written. Call it once, when a project learns of the
     destination; afterwards `require_claim`, which makes nothing.
     """
-    address = resolve(destination)
-    if address.startswith(("http://", "https://")):
-        raise UsageError(
-            f"{address} can be read, but not be written to", remedy="where it speaks WebDAV, name it davs://"
-        )
+    address = refuse_unwritable(resolve(destination))
     store = store_of(address)
     with translated("claim", address):
         store.make_folder(join(address, HIDDEN))

@@ -106,9 +106,18 @@ def check_name(name: str, what: str = "name") -> str:
     return name
 
 
+def refuse_unwritable(address: str) -> str:
+    """Return an address that objects can be put into; `UsageError` for plain HTTP."""
+    if address.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{address} can be read, but not be written to", remedy="where it speaks WebDAV, name it davs://"
+        )
+    return address
+
+
 def final_url(destination: str | os.PathLike[str], name: str) -> str:
     """Return the address at which an output called ``name`` is published. Raises `UsageError` for a hidden folder of ours."""
-    folder = resolve(destination)
+    folder = refuse_unwritable(resolve(destination))
     if HIDDEN in folder.split("/"):
         raise UsageError(
             f"{folder} is no destination: {HIDDEN} is where uploads wait for their names",

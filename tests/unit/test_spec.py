@@ -140,6 +140,8 @@ CHANGES: list[tuple[str, str, str]] = [
     ('destination = "out/"\n', "", "11: output.destination: is missing"),
     ('destination = "out/"', 'destination = ""', "13: output.destination: must not be empty"),
     ('destination = "out/"', 'destination = "out/.bookkeeper"', "13: output.destination: "),
+    ('destination = "out/"', 'destination = "https://h/x"', "13: output.destination: https://h/x can be read, but not"),
+    ('destination = "out/"', 'destination = "davs://me:pw@h/x"', "13: output.destination: davs://[hidden]@h/x has a"),
     ('destination = "out/"', 'destination = "s3://b/x?y=1"', "13: output.destination: s3://b/x?y=1 is no destination"),
     ('validate = "deep"', 'validate = "deeply"', '14: output.validate: must be "deep", "quick" or { command'),
     ('validate = "deep"', 'validate = { command = ["check"] }', "14: output.validate: its command does not say {path}"),
