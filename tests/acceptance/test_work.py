@@ -27,8 +27,8 @@ STEPS = ["stage-executable", "stage-inputs", "analysis", "verification", "output
 def bench(tmp_path: Path, zmumu_folder: Path, monkeypatch: pytest.MonkeyPatch, reach: Reach) -> Iterator[Bench]:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     made = Bench(tmp_path, zmumu_folder, reach)
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     yield made
     assert list(scratch.iterdir()) == [], "the private folder is removed, whatever happened"
     made.catalog.close()
