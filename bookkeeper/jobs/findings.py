@@ -17,26 +17,34 @@ SELECT p.id AS process, b.state, b.batch_id, b.node, b.hold_code, b.hold_subcode
        (SELECT e.body ->> 'kind' FROM events e WHERE e.process_id = p.id AND e.kind IN
                ('job.held', 'job.evicted', 'job.terminated', 'job.removed', 'job.lost') ORDER BY e.id DESC LIMIT 1) AS kind,
        CASE WHEN b.state IN ('completed', 'removed', 'lost') THEN 0 WHEN b.state IN ('idle', 'held') THEN 1 ELSE 2 END AS why
-  FROM processes p JOIN jobs b ON b.batch_id = p.job_id JOIN submissions s ON s.id = b.submission_id
- WHERE p.state = 'active' AND p.request_id = (SELECT request_id FROM projects WHERE name = :project)
+  FROM processes p CROSS JOIN jobs b CROSS JOIN submissions s
+ WHERE b.batch_id = p.job_id AND s.id = b.submission_id AND p.state = 'active' AND p.request_id = (SELECT request_id FROM projects WHERE name = :project)
    AND s.request_id = p.request_id AND s.executor = p.executor
-   AND (b.state IN ('completed', 'removed') OR b.state IN ('idle', 'held') AND b.starts > 0 AND p.started_at < b.changed_at
+   AND NOT EXISTS (SELECT 1 FROM jobs c CROSS JOIN submissions t
+                    WHERE c.batch_id = b.batch_id AND c.submission_id <> b.submission_id AND t.id = c.submission_id
+                      AND t.request_id = s.request_id AND t.executor = s.executor)
+   AND (b.state IN ('completed', 'removed')
+        OR b.state IN ('idle', 'held') AND b.starts > 0 AND p.started_at < b.changed_at AND p.id <= b.process_id
         OR b.state = 'lost' AND EXISTS (SELECT 1 FROM events e
                     WHERE e.process_id = p.id AND e.kind = 'job.lost' AND CAST(e.body ->> 'died' AS TEXT) IN ('1', 'true'))
         OR EXISTS (SELECT 1 FROM processes q
                     WHERE q.job_id = p.job_id AND q.request_id = p.request_id AND q.executor = p.executor AND q.id > p.id))
  ORDER BY p.id
 """
-"""A job is one worker at a time: it is dead where its job is over, or has to wait again, or opened a newer process."""
+"""A job is one worker at a time: it is dead where its job is over, or has to wait again, or opened a newer process.
+
+One that waits again is known by two clocks, which may differ; so no process dies that was opened after the job was seen
+to wait. Of two batch systems that gave two jobs the same id, none tells whose process it is: its lease decides.
+"""
 
 UNJUDGED: Final = """
 SELECT b.submission_id, b.number, b.batch_id, b.state, b.exit_code, b.signal, b.reason, s.project_id,
        p.id, p.state, p.reason,
        (SELECT count(*) FROM outputs o WHERE o.process_id = p.id AND o.state = 'committed'),
        (SELECT e.body ->> 'kind' FROM events e WHERE e.process_id = p.id AND e.kind = 'job.removed' ORDER BY e.id DESC LIMIT 1)
-  FROM jobs b JOIN submissions s ON s.id = b.submission_id
+  FROM jobs b CROSS JOIN submissions s
   LEFT JOIN processes p ON p.id = (SELECT max(q.id) FROM processes q WHERE q.job_id = b.batch_id AND q.request_id = s.request_id AND q.executor = s.executor)
- WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project)
+ WHERE s.id = b.submission_id AND s.request_id = (SELECT request_id FROM projects WHERE name = :project)
    AND b.ended_at IS NOT NULL AND b.verdict IS NULL AND (p.id IS NULL OR p.state NOT IN ('active', 'staged'))
  ORDER BY b.submission_id, b.number LIMIT 1000
 """
@@ -47,8 +55,8 @@ UPDATE jobs SET verdict = :verdict, process_id = :process/*bigint*/
 """
 
 ANY_UNJUDGED: Final = """
-SELECT 1 FROM submissions s JOIN jobs b ON b.submission_id = s.id
- WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project)
+SELECT 1 FROM jobs b CROSS JOIN submissions s
+ WHERE s.id = b.submission_id AND s.request_id = (SELECT request_id FROM projects WHERE name = :project)
    AND b.ended_at IS NOT NULL AND b.verdict IS NULL LIMIT 1
 """
 

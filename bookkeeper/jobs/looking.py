@@ -15,14 +15,14 @@ SELECT s.id, s.executor, s.tag, s.jobs, s.host, s.folder, s.asks, s.batch_id, s.
        (SELECT count(*) FROM jobs b WHERE b.submission_id = s.id AND b.ended_at IS NULL) AS open
   FROM submissions s JOIN projects j ON j.id = s.project_id
  WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project)
-   AND EXISTS (SELECT 1 FROM jobs b WHERE b.submission_id = s.id AND b.ended_at IS NULL)
+   AND s.id IN (SELECT b.submission_id FROM jobs b WHERE b.ended_at IS NULL)
  ORDER BY s.id
 """
 
 OPEN_JOBS: Final = """
 SELECT b.submission_id, b.number, b.batch_id, b.state, b.node, b.hold_code, b.hold_subcode, b.reason, b.changed_at
-  FROM submissions s JOIN jobs b ON b.submission_id = s.id
- WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project) AND b.ended_at IS NULL
+  FROM jobs b CROSS JOIN submissions s
+ WHERE s.id = b.submission_id AND s.request_id = (SELECT request_id FROM projects WHERE name = :project) AND b.ended_at IS NULL
  ORDER BY b.submission_id, b.number
 """
 

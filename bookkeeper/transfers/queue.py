@@ -15,8 +15,9 @@ SELECT t.link, t.request_id, r.link_limit,
        sum(CASE WHEN t.state = 'running' THEN 1 ELSE 0 END) AS running,
        sum(CASE WHEN t.state = 'waiting' AND t.next_at <= {NOW} THEN 1 ELSE 0 END) AS ready,
        min(CASE WHEN t.state = 'waiting' THEN t.next_at END) AS next_at
-  FROM transfers t JOIN requests r ON r.id = t.request_id
- WHERE t.state IN ('waiting', 'running')
+  FROM (SELECT link, request_id, state, next_at FROM transfers WHERE state = 'waiting'
+        UNION ALL SELECT link, request_id, state, next_at FROM transfers WHERE state = 'running') t
+  JOIN requests r ON r.id = t.request_id
  GROUP BY t.link, t.request_id, r.link_limit
 """
 

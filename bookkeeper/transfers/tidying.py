@@ -24,21 +24,24 @@ SELECT t.output_id, t.process_id, o.final_url, t.error, t.deadline - t.queued_at
 """
 
 UNPUBLISHED: Final = """
-SELECT DISTINCT o.process_id FROM outputs o
- WHERE o.state = 'committed' AND EXISTS (SELECT 1 FROM transfers t WHERE t.output_id = o.id)
+SELECT DISTINCT o.process_id FROM transfers t CROSS JOIN outputs o
+ WHERE o.id = t.output_id AND t.state IN ('arrived', 'given_up') AND o.state = 'committed'
    AND EXISTS (SELECT 1 FROM processes p WHERE p.id = o.process_id AND p.state = 'committed')
  ORDER BY 1
 """
 
 NEAR_COPIES: Final = """
 SELECT t.output_id, t.near_url, t.state, t.arrived_url FROM transfers t JOIN outputs o ON o.id = t.output_id
- WHERE t.state = 'given_up' OR t.state = 'arrived' AND o.state IN ('published', 'revoked')
+ WHERE t.state IN ('arrived', 'given_up') AND (t.state = 'given_up' OR o.state IN ('published', 'revoked'))
  ORDER BY t.output_id
 """
 
 ANYTHING: Final = """
 SELECT 1 WHERE EXISTS (SELECT 1 FROM transfers t JOIN outputs o ON o.id = t.output_id
-                        WHERE t.state = 'given_up' OR t.state = 'arrived' AND o.state <> 'staged')
+                        WHERE t.state IN ('arrived', 'given_up')
+                          AND (t.state = 'given_up' OR o.state IN ('published', 'revoked')
+                               OR o.state = 'committed' AND EXISTS (SELECT 1 FROM processes p
+                                                   WHERE p.id = o.process_id AND p.state = 'committed')))
 """
 
 

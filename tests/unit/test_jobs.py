@@ -133,6 +133,30 @@ def test_a_process_whose_job_is_dead_is_found_whenever_one_looks(catalog: Catalo
     assert again.id not in [row["process"] for row in jobs.dead(catalog.database, "mass")]
 
 
+def test_no_process_dies_that_was_opened_after_its_job_was_seen_to_wait_whatever_the_clocks_say(
+    catalog: Catalog,
+) -> None:
+    number = submit(catalog, "t", 1)
+    first = catalog.project("mass").start_process(executor="toy", job_id="t.0")
+    ahead = [Seen(0, "run", 5.0, JobState.RUNNING), Seen(0, "evicted", 9e9, JobState.IDLE, died=True)]
+    jobs.observe(catalog.database, "mass", number, None, "1", ahead)
+    assert [row["process"] for row in jobs.dead(catalog.database, "mass")] == [first.id]
+    again = catalog.project("mass").start_process(executor="toy", job_id="t.0")
+    assert again.id not in [row["process"] for row in jobs.dead(catalog.database, "mass")]
+
+
+def test_two_batch_systems_that_gave_one_id_bury_nobody_for_each_other(catalog: Catalog) -> None:
+    for tag in ("t", "u"):
+        assert intend(catalog, tag, 1) == 1
+        (one,) = jobs.submissions(catalog.database, "mass")
+        jobs.submitted(catalog.database, "mass", one["id"], batch_id="1", jobs=["1.0"])
+        if tag == "t":
+            over = [Seen(0, "ended", 5.0, JobState.COMPLETED, died=True, exit_code=0)]
+            jobs.observe(catalog.database, "mass", one["id"], None, "1", over)
+    catalog.project("mass").start_process(executor="toy", job_id="1.0")
+    assert jobs.dead(catalog.database, "mass") == []
+
+
 def test_where_the_two_differ_is_recorded_once(catalog: Catalog) -> None:
     number = submit(catalog, "t", 1)
     jobs.observe(catalog.database, "mass", number, None, "1", [Seen(0, "ended", 1.0, JobState.COMPLETED, exit_code=0)])

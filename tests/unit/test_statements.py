@@ -161,6 +161,29 @@ def test_a_hot_statement_uses_its_partial_index(connection: sqlite3.Connection, 
     assert name == "parking.PARKED" or not any("TEMP B-TREE" in step for step in steps), steps
 
 
+AT_EACH_LOOK = {
+    "jobs.findings.ANY_UNJUDGED": r"b USING INDEX jobs_unjudged",
+    "jobs.findings.DEAD": r"b USING INDEX jobs_batch \(batch_id=\?\)",
+    "jobs.findings.UNJUDGED": r"b USING INDEX jobs_unjudged",
+    "jobs.looking.OPEN_JOBS": r"b USING INDEX jobs_open",
+    "jobs.looking.SUBMISSIONS": r"b USING INDEX jobs_open",
+    "transfers.queue.GROUPS": r"transfers USING INDEX transfers_running",
+    "transfers.tidying.ANYTHING": r"t USING INDEX transfers_near_copies",
+    "transfers.tidying.NEAR_COPIES": r"t USING INDEX transfers_near_copies",
+    "transfers.tidying.UNPUBLISHED": r"t USING INDEX transfers_near_copies",
+}
+"""What each of these must be answered from: however many jobs and transfers are over, they look at none of those."""
+
+
+@pytest.mark.parametrize("name", AT_EACH_LOOK)
+def test_what_is_asked_all_the_time_looks_at_nothing_that_is_over(connection: sqlite3.Connection, name: str) -> None:
+    steps = plan(connection, STATEMENTS[f"bookkeeper.{name}"])
+    assert any(re.search(rf"{AT_EACH_LOOK[name]}", step) for step in steps), steps
+    whole = [step for step in steps if step.startswith("SCAN") and "INDEX" not in step]
+    assert all(step in ("SCAN CONSTANT ROW", "SCAN t") for step in whole), steps
+    assert name == "transfers.queue.GROUPS" or "SCAN t" not in whole, steps
+
+
 def test_a_number_that_no_column_holds_is_refused_by_a_question_as_by_a_move(tmp_path: Path) -> None:
     with create_catalog(f"sqlite:///{tmp_path}/c.db") as catalog:
         for number in (2**63, -(2**63) - 1, 10**400):

@@ -16,6 +16,7 @@ from bookkeeper import stageout, transfers
 from bookkeeper.api import create_catalog
 from bookkeeper.check import check, repair
 from bookkeeper.errors import Fenced, NotAllowed, RolledBack
+from bookkeeper.ledger import outputs
 from bookkeeper.ledger import transfers as moves
 from bookkeeper.ledger.door import bury
 from bookkeeper.ledger.transfers import Arrival
@@ -112,6 +113,19 @@ def test_a_process_commits_with_the_last_of_its_outputs(place: Place) -> None:
         with place.database.transaction(durable=True) as tx:
             assert moves.arrived(tx, one, f"/results/.bookkeeper/1-{one.claim}-0/a") is became
         sound(place)
+
+
+def test_nothing_is_tidied_of_a_process_that_is_being_taken_back(place: Place) -> None:
+    job = place.start()
+    job.take(1)
+    job.stage_near()
+    one = place.claim()
+    with place.database.transaction(durable=True) as tx:
+        moves.arrived(tx, one, "/results/.bookkeeper/1-x-0/a")
+    assert tidying.untidy(place.database)
+    with place.database.transaction(durable=True) as tx:
+        outputs.begin_reopen(tx, one.process, one.request, "wrong")
+    assert not tidying.untidy(place.database), "transfer workers would be started for it again and again"
 
 
 def test_staging_again_is_answered_alike_also_when_it_is_committed_by_then(place: Place) -> None:
