@@ -32,6 +32,12 @@ UPDATE jobs SET state = :state, starts = starts + :begun, node = :node, hold_cod
 RETURNING process_id
 """
 
+WHOSE: Final = """
+SELECT COALESCE(max(CASE WHEN p.started_at <= :at/*double precision*/ THEN p.id END), min(p.id)) FROM processes p
+ WHERE p.job_id = :batch_id/*text*/ AND p.request_id = :request AND p.executor = :executor/*text*/
+"""
+"""The process that an end of a run is told of: where it is told late, the job may have opened another one since."""
+
 WORDS: Final = {
     JobState.IDLE: "job.queued",
     JobState.RUNNING: "job.running",
@@ -103,7 +109,11 @@ def _apply(tx: Tx, submission: int, of: tuple[int, int, str], seen: Seen, *, mov
     ).fetchone()
     if changed is None:
         return False
-    record(tx, _word(seen, state), _body(seen, batch_id), project=project, process=changed[0])
+    (process,) = changed
+    if state in (JobState.IDLE, JobState.HELD):
+        whose = {"at": seen.at, "batch_id": batch_id, "request": request, "executor": executor}
+        (process,) = tx.run(WHOSE, whose).fetchone()
+    record(tx, _word(seen, state), _body(seen, batch_id), project=project, process=process)
     return True
 
 

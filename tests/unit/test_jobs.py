@@ -145,6 +145,32 @@ def test_no_process_dies_that_was_opened_after_its_job_was_seen_to_wait_whatever
     assert again.id not in [row["process"] for row in jobs.dead(catalog.database, "mass")]
 
 
+def test_an_eviction_that_is_told_late_is_that_of_the_process_it_ended(catalog: Catalog) -> None:
+    """The next process of the job is not said to have met it, when it is told to stop for another reason."""
+    number = submit(catalog, "t", 1)
+    project = catalog.project("mass")
+    first = project.start_process(executor="toy", job_id="t.0", files_per_process=1)
+    again = project.start_process(executor="toy", job_id="t.0", files_per_process=1)
+    (row,) = catalog.sql(f"SELECT started_at AS at FROM processes WHERE id = {again.id}")
+    late = [
+        Seen(0, "run", 1.0, JobState.RUNNING),
+        Seen(0, "evicted", row["at"] - 1e-6, JobState.IDLE, died=True, reason="the node went down"),
+        Seen(0, "run", row["at"], JobState.RUNNING),
+    ]
+    jobs.observe(catalog.database, "mass", number, None, "1", late)
+    full = [Seen(0, "held", row["at"] + 60, JobState.HELD, died=True, hold_code=34, reason="memory exceeded")]
+    jobs.observe(catalog.database, "mass", number, "1", "2", full)
+    for process in (first, again):
+        process.next_files(1)
+        process.roll_back("the worker was told to stop by signal 15")
+    assert jobs.name_causes(catalog.database, "mass") == 2
+    said = {row["id"]: row["reason"] for row in catalog.sql("SELECT id, reason FROM processes")}
+    assert said == {
+        first.id: "its job t.0 was evicted: the node went down",
+        again.id: "its job t.0 was held: memory exceeded",
+    }
+
+
 def test_two_batch_systems_that_gave_one_id_bury_nobody_for_each_other(catalog: Catalog) -> None:
     for tag in ("t", "u"):
         assert intend(catalog, tag, 1) == 1
