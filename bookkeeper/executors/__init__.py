@@ -126,6 +126,11 @@ def batch_system(kind: str, folder: Path, options: Mapping[str, Any]) -> BatchSy
     return cast("BatchSystem", import_module(f"bookkeeper.executors.{kind}").make(folder, options))
 
 
+def outlive(kind: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether jobs go on when who submitted them ends: in a Dask cluster that it made itself they do not."""
+    return kind != "dask" or bool(options.get("scheduler"))
+
+
 def make(kind: str, database: Database, request: str, jobs: int, *, plugins: Plugins | None = None) -> Executor:
     """Return an executor of a kind. Raises `UsageError` where there is none."""
     if kind == "local":

@@ -11,6 +11,7 @@ from typing import Final
 
 from bookkeeper import executors, projects
 from bookkeeper.catalog import Database
+from bookkeeper.errors import UsageError
 from bookkeeper.ledger.door import forgive, sweep
 from bookkeeper.operations import Remote
 from bookkeeper.spec import Spec
@@ -29,9 +30,14 @@ LEAP: Final = 2.0
 """Seconds from which on a step of the wall clock against the steady one is taken for a sleep of this host."""
 
 
-def check(spec: Spec, database: Database) -> None:
+def check(spec: Spec, database: Database, *, detach: bool = False) -> None:
     """Raise `UsageError` for what the batch system of a spec would refuse; nothing is submitted."""
     asks = spec.executor.asks(spec.folder)
+    if detach and not executors.outlive(spec.executor.kind, asks.options):
+        raise UsageError(
+            "the Dask cluster would end with this command, and all jobs with it",
+            remedy="name a scheduler in [executor.dask], or leave out --detach",
+        )
     systems = Systems(database)
     try:
         systems.of(spec.executor.kind, asks).check(asks)

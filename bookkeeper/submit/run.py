@@ -64,7 +64,7 @@ def submit(
     `BookkeeperError` where workers cannot start.
     """
     if executors.is_batch(spec.executor.kind):
-        check(spec, database)
+        check(spec, database, detach=detach)
     elif detach:
         raise UsageError(
             "jobs of this host are not left alone: who watches them runs them",

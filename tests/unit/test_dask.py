@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchdesk import BatchDesk
 from bookkeeper.errors import UsageError
 from bookkeeper.executors import dask
 from bookkeeper.executors.batch import Asks
 from bookkeeper.executors.dask import clusters
 from bookkeeper.executors.dask.options import DaskOptions
+from bookkeeper.submit import submit
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,12 @@ def test_clusters_of_batch_jobs_are_made_by_their_options() -> None:
         "tcp://h:1", name="w", **{k: v for k, v in words.items() if k != "scheduler_options"}
     ).job_script()
     assert "#SBATCH -p long" in script and "tcp://h:1" in script
+
+
+def test_no_jobs_are_left_alone_in_a_cluster_that_would_end_with_who_submits_them(
+    tmp_path: Path, zmumu_folder: Path
+) -> None:
+    with contextlib.closing(BatchDesk("dask", tmp_path, zmumu_folder)) as desk:
+        with pytest.raises(UsageError, match="would end with this command"):
+            submit(desk.spec(), desk.database, detach=True)
+        assert desk.rows("SELECT * FROM submissions") == []
