@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bookkeeper import jobs
+from bookkeeper import jobs, projects
 from bookkeeper.catalog import Database
-from bookkeeper.errors import BookkeeperError, ExecutorUnavailable, StorageError, UsageError
+from bookkeeper.errors import BookkeeperError, ExecutorUnavailable, NotAllowed, StorageError, UsageError
 from bookkeeper.executors.batch import Accepted, Asks, BatchSystem, Order
 from bookkeeper.watching.systems import Systems, asks_of
 from bookkeeper.worker import Job
@@ -36,7 +36,8 @@ def settle(
 ) -> bool:
     """Submit the intended jobs of a submission, or find them submitted; tell whether it is known now.
 
-    ``spec`` is None where it cannot be read: what was not submitted is not submitted then. False where somebody else is
+    ``spec`` is None where it cannot be read: what was not submitted is not submitted then, nor where the project was paused
+    or ended since. False where somebody else is
     at it. Raises `ExecutorUnavailable`: then the next look goes on.
     """
     folder = Path(submission["folder"])
@@ -53,7 +54,9 @@ def settle(
         project, number = submission["project"], submission["id"]
         try:
             system = systems.of_submission(submission)
-            accepted = _hand_over(database.url, system, submission, folder, spec, adopt)
+            now = projects.status(database, project)
+            wanted = now.open_project == project and now.open_state == "open"
+            accepted = _hand_over(database.url, system, submission, folder, spec, adopt, wanted)
         except ExecutorUnavailable:
             raise
         except BookkeeperError as error:
@@ -65,7 +68,13 @@ def settle(
 
 
 def _hand_over(
-    address: str, system: BatchSystem, submission: Mapping[str, Any], folder: Path, spec: Spec | None, adopt: bool
+    address: str,
+    system: BatchSystem,
+    submission: Mapping[str, Any],
+    folder: Path,
+    spec: Spec | None,
+    adopt: bool,
+    wanted: bool,
 ) -> Accepted:
     tried = folder / TRIED
     if spec is None:
@@ -80,7 +89,9 @@ def _hand_over(
         found = system.find(order)
         if found is not None:
             return found
-    else:
+    if not wanted:
+        raise NotAllowed(f"project {project} is not open any more", remedy="nothing to do: others follow when it is")
+    if not tried.exists():
         _write(tried, "")
     try:
         return system.submit(order)

@@ -135,30 +135,31 @@ _OPEN: Final = (JobState.IDLE, JobState.RUNNING, JobState.SUSPENDED, JobState.HE
 def _chosen(database: Database, project: str, chosen: Chosen, states: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows of the jobs that are meant."""
     projects.status(database, project)
+    of = None if chosen.process is None else jobs.of_process(database, chosen.process)
     return [
         row
         for row in jobs.table(database, project, everything=True)
         if row["state"] in states
         and (chosen.job is None or row["job"] == chosen.job)
         and (chosen.node is None or row["node"] == chosen.node)
-        and (chosen.process is None or row["process_id"] == chosen.process or _runs(database, chosen.process, row))
+        and (chosen.process is None or row["process_id"] == chosen.process or _runs(of, row))
     ]
 
 
-def _runs(database: Database, process: int, row: Mapping[str, Any]) -> bool:
-    of = jobs.of_process(database, process)
+def _runs(of: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
     return of is not None and of["job"] == row["job"] and of["tag"] == row["tag"]
 
 
 def _processes(database: Database, project: str, chosen: Chosen, names: Sequence[str | None]) -> list[int]:
     """Return the live processes that are meant: those of these jobs, and those that are named themselves."""
+    meant = set(names)
     return [
         row["id"]
         for row in database.rows(_PROCESSES, {"project": project})
         if chosen.everything
         or row["id"] == chosen.process
         or (chosen.node is not None and row["node"] == chosen.node)
-        or row["job_id"] in names
+        or row["job_id"] in meant
     ]
 
 

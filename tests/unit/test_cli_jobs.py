@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bookkeeper import jobs as kept
+from bookkeeper.jobs import looking
+from bookkeeper.watching import verbs
 from commandline import ok, run
 from services.reach import served
 from toydesk import BLOCKED, ToyDesk, installed
@@ -58,6 +62,39 @@ def test_a_queue_is_shown_held_released_killed_and_goes_on(desk: ToyDesk, monkey
     assert (desk.database.folder / "logs" / f"{last['id']}.job.gz").exists(), "it is kept with the process"
     status = ok("status", "mass").out
     assert "finding" not in status and "jobs  " not in status
+
+
+def test_what_was_intended_is_not_submitted_once_a_person_killed_it(
+    desk: ToyDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    sitter, tag = desk.begin(jobs=3), "bookkeeper-x-1"
+    said = {"executor": "toypool", "host": socket.gethostname(), "folder": str(desk.systems.folder / tag)}
+    kept.intend(desk.database, "mass", tag=tag, asks={}, wanted=3, **said)
+    assert ok("kill", "mass", "--json").json["paused"] == "mass"
+    sitter.step()
+    assert desk.states() == ["lost"] * 3 and not desk.pool.clusters()
+    ok("resubmit", "mass")
+    desk.to_the_end(sitter)
+    desk.exactly_once()
+
+
+def test_a_process_is_looked_up_once_however_many_jobs_there_are(
+    desk: ToyDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    sitter = desk.begin(BLOCKED, jobs=3)
+    until(lambda: (sitter.step(), len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 3)[1], "three run")
+    asked: list[int] = []
+
+    def of_process(database: Any, process: int) -> Any:
+        asked.append(process)
+        return looking.of_process(database, process)
+
+    monkeypatch.setattr(kept, "of_process", of_process)
+    (last,) = desk.rows("SELECT max(id) AS id FROM processes")
+    done = verbs.kill(desk.database, "mass", verbs.Chosen(process=last["id"]))
+    assert (len(done.jobs), done.processes, asked) == (1, (last["id"],), [last["id"]])
 
 
 def test_what_would_be_submitted_is_written_and_nothing_else_done(
