@@ -68,10 +68,12 @@ def stage(job: Job, scratch: Path, check: Callable[[], None]) -> Landed:
 
 def _land(job: Job, folder: Path, check: Callable[[], None]) -> None:
     _make(folder)
+    links: dict[Path, str] = {}
     for item in job.freight:
         arrived = Path(item.name)
         prove(arrived, item.size, item.checksum, check)
-        unpack(arrived, folder, check)
+        links |= dict.fromkeys(unpack(arrived, folder, check), arrived.name)
+        _stay_within(links, folder, check)  # one of another archive may lie in the way of an earlier one
 
 
 def prove(path: Path, size: int, checksum: str, check: Callable[[], None] = lambda: None) -> None:
@@ -107,8 +109,8 @@ def sha256_of(path: Path, check: Callable[[], None] = lambda: None) -> str:
     return f"sha256:{running.hexdigest()}"
 
 
-def unpack(archive: Path, folder: Path, check: Callable[[], None]) -> None:
-    """Unpack a tar archive, of whatever compression, into a folder that exists and is private.
+def unpack(archive: Path, folder: Path, check: Callable[[], None]) -> list[Path]:
+    """Unpack a tar archive, of whatever compression, into a folder that exists and is private; return its links.
 
     Regular files, folders, and links that stay within are taken; anything else is refused: an absolute name, ``..``, a
     link that leads out, a name below a link, a device. Permissions are kept, but those beyond the owner's to write, and
@@ -127,11 +129,17 @@ def unpack(archive: Path, folder: Path, check: Callable[[], None]) -> None:
             f"{archive.name} cannot be unpacked on this node: {error.strerror or error}",
             remedy="ask for more disk space for the job, or see what is wrong with the node's scratch space",
         ) from error
+    _stay_within(dict.fromkeys(links, archive.name), folder, check)
+    return links
+
+
+def _stay_within(links: Mapping[Path, str], folder: Path, check: Callable[[], None]) -> None:
+    """Raise `UsageError` for a link, of the archive named, that leads out: of links to links, only the whole tells."""
     root = os.path.realpath(folder)
-    for link in links:  # of links to links, only the whole tells where they lead
+    for link, archive in links.items():
         check()
         if not _within(os.path.realpath(link), root):
-            raise _leads_out(archive.name, os.path.relpath(link, folder))
+            raise _leads_out(archive, os.path.relpath(link, folder))
 
 
 def _take(

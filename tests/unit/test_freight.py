@@ -6,11 +6,14 @@ import io
 import os
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bookkeeper.errors import StorageError, UsageError
 from bookkeeper.worker import freight
+from bookkeeper.worker.job import Item
 
 Member = tuple[str, bytes, str]
 """The type of a member as tar writes it, and its name; what it holds, or leads to."""
@@ -94,6 +97,15 @@ def test_nothing_leaves_the_folder(tmp_path: Path, folder: Path, members: list[t
     assert caught.value.remedy
     assert sorted(os.listdir(tmp_path / "private")) == before
     assert not os.path.exists("/tmp/bookkeeper-escaped")
+
+
+def test_no_link_is_led_out_of_the_folder_by_what_another_archive_brings(tmp_path: Path) -> None:
+    first = archive(tmp_path / "evil.tar", (SOFT, "a", "here/.."))
+    second = archive(tmp_path / "b.tar", (SOFT, "here", "."))
+    items = [Item(str(one), one.stat().st_size, freight.sha256_of(one)) for one in (first, second)]
+    job: Any = SimpleNamespace(freight=items)
+    with pytest.raises(UsageError, match=r"evil\.tar: a leads out"):
+        freight._land(job, tmp_path / "job", lambda: None)
 
 
 def test_a_file_replaces_a_link_and_does_not_follow_it(tmp_path: Path, folder: Path) -> None:
