@@ -11,11 +11,10 @@ from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import Any
 
-from bookkeeper.checksums import Adler32
 from bookkeeper.drivers import filesystem, named
 from bookkeeper.errors import StorageError
 from bookkeeper.stageout.names import parent
-from bookkeeper.stageout.stores import Entry, Sink
+from bookkeeper.stageout.stores import Entry, Sink, measured
 
 BLOCK = 4 << 20
 
@@ -85,13 +84,7 @@ class RemoteStore:
 
     def measure(self, url: str, on_chunk: Callable[[int], None] | None = None) -> tuple[int, str]:
         """Read an object through a new file object without a cache and return (size, checksum)."""
-        running, size = Adler32(), 0
-        for piece in self.pieces(url):
-            running.update(piece)
-            size += len(piece)
-            if on_chunk is not None:
-                on_chunk(len(piece))
-        return size, str(running)
+        return measured(self.pieces(url), on_chunk)
 
     def pieces(self, url: str) -> Iterator[bytes]:
         """Read an object from its start to its end, through a new file object without a cache."""

@@ -6,10 +6,11 @@ turn it into words. Other errors of a driver come out as `StorageError`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from bookkeeper.checksums import Adler32
 from bookkeeper.stageout.names import is_local
 
 
@@ -96,6 +97,17 @@ class Store(Protocol):
 
     def remove_folder(self, url: str) -> bool:
         """Delete a folder if it is empty; return whether it was and is gone."""
+
+
+def measured(pieces: Iterable[bytes], on_chunk: Callable[[int], None] | None = None) -> tuple[int, str]:
+    """Return (size, checksum) of what is read piece by piece; ``on_chunk`` is told the length of each."""
+    running, size = Adler32(), 0
+    for piece in pieces:
+        running.update(piece)
+        size += len(piece)
+        if on_chunk is not None:
+            on_chunk(len(piece))
+    return size, str(running)
 
 
 def store_of(address: str) -> Store:

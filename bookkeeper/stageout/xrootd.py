@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from bookkeeper.checksums import Adler32
 from bookkeeper.errors import UsageError
-from bookkeeper.stageout.stores import Entry
+from bookkeeper.stageout.stores import Entry, measured
 
 BLOCK: Final = 4 << 20
 
@@ -129,13 +128,7 @@ class XRootDStore:
 
     def measure(self, url: str, on_chunk: Callable[[int], None] | None = None) -> tuple[int, str]:
         """Read an object and return (size, checksum)."""
-        running, size = Adler32(), 0
-        for piece in self.pieces(url):
-            running.update(piece)
-            size += len(piece)
-            if on_chunk is not None:
-                on_chunk(len(piece))
-        return size, str(running)
+        return measured(self.pieces(url), on_chunk)
 
     def pieces(self, url: str) -> Iterator[bytes]:
         """Read an object from its start to its end."""

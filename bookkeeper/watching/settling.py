@@ -7,11 +7,9 @@ asked, with it the batch system is asked first whether it has the tag.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +18,7 @@ from bookkeeper import jobs, projects
 from bookkeeper.catalog import Database
 from bookkeeper.errors import BookkeeperError, ExecutorUnavailable, NotAllowed, StorageError, UsageError
 from bookkeeper.executors.batch import Accepted, Asks, BatchSystem, Order
+from bookkeeper.watching.locks import locked
 from bookkeeper.watching.systems import Systems, asks_of
 from bookkeeper.worker import Job
 
@@ -41,7 +40,7 @@ def settle(
     at it. Raises `ExecutorUnavailable`: then the next look goes on.
     """
     folder = Path(submission["folder"])
-    with _locked(folder) as mine:
+    with locked(folder / LOCK) as mine:
         if not mine:
             return False
         for one in jobs.submissions(database, submission["project"]):
@@ -145,24 +144,6 @@ def order_of(
 def job_of(folder: Path) -> Job:
     """Return what the jobs of a submission run."""
     return Job.from_json((folder / JOB).read_text(encoding="utf-8"))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Take the lock of a submission, without waiting; tell whether it was to be had."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"{error.filename} cannot be made: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(lock)
 
 
 def _write(path: Path, text: str) -> None:

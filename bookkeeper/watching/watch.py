@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import threading
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper import executors, projects
 from bookkeeper.catalog import Database
-from bookkeeper.errors import BookkeeperError, NotAllowed
+from bookkeeper.errors import BookkeeperError, NotAllowed, StorageError
 from bookkeeper.ledger.door import forgive, sweep
 from bookkeeper.operations import Remote
 from bookkeeper.remembering import to_watch
 from bookkeeper.transfers import Crew
 from bookkeeper.watching.babysitter import Babysitter, Standing
+from bookkeeper.watching.locks import locked
 from bookkeeper.watching.systems import Systems
 
 if TYPE_CHECKING:
@@ -176,18 +176,9 @@ def _file_of(path: str) -> Path:
 @contextlib.contextmanager
 def sole(database: Database) -> Iterator[bool]:
     """Tell, for a block, whether this is the only one of several server processes that looks after jobs."""
-    folder = database.folder / "batch"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "watch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        yield False
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(lock)
+    with contextlib.ExitStack() as held:
+        try:
+            mine = held.enter_context(locked(database.folder / "batch" / "watch.lock"))
+        except StorageError:
+            mine = False
+        yield mine
