@@ -113,6 +113,11 @@ def _check(spec: Spec) -> None:
             "the spec stores outputs near first: a job with a ticket has nobody who would transfer them",
             remedy="leave near out of [output], or `bookkeeper submit` it where a server of ours may run",
         )
+    if spec.executor.token:
+        raise UsageError(
+            "[executor] token: nodes of a DAG are given none",
+            remedy='use proxy, `bookkeeper submit`, or what the site offers: extra = ["use_oauth_services = NAME"]',
+        )
 
 
 def _nodes(database: Database, now: projects.RequestStatus, files_per_process: int) -> tuple[Node, ...]:

@@ -65,6 +65,13 @@ SELECT b.state, b.verdict, count(*) AS jobs FROM submissions s JOIN jobs b ON b.
  WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project) GROUP BY b.state, b.verdict
 """
 
+WHY_IDLE: Final = """
+SELECT b.reason, count(*) AS jobs FROM submissions s JOIN jobs b ON b.submission_id = s.id
+ WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project)
+   AND b.state = 'idle' AND b.starts = 0 AND b.reason IS NOT NULL
+ GROUP BY b.reason ORDER BY count(*) DESC, b.reason LIMIT 3
+"""
+
 DECIDE: Final = """
 UPDATE jobs SET verdict = 'held: to be removed'
  WHERE submission_id = :submission AND number = :number AND state = 'held' AND verdict IS NULL
@@ -175,11 +182,15 @@ def verdict_of(state: str, exit_code: int | None, signal: int | None, fate: str 
 
 @operation("read")
 def summary(database: Database, project: str) -> dict[str, dict[str, int]]:
-    """Return how many jobs of a request there are, by ``states`` and by ``verdicts`` (those that differ only)."""
+    """Return how many jobs of a request there are, by ``states`` and by ``verdicts`` (those that differ only).
+
+    ``waits`` are the commonest reasons why jobs wait that never ran, where there are such.
+    """
     states: dict[str, int] = {}
     verdicts: dict[str, int] = {}
     for row in database.rows(SUMMARY, {"project": project}):
         states[row["state"]] = states.get(row["state"], 0) + int(row["jobs"])
         if row["verdict"] not in (None, AGREE):
             verdicts[row["verdict"]] = verdicts.get(row["verdict"], 0) + int(row["jobs"])
-    return {"states": states, "verdicts": verdicts}
+    waits = {row["reason"]: int(row["jobs"]) for row in database.rows(WHY_IDLE, {"project": project})}
+    return {"states": states, "verdicts": verdicts, "waits": waits}

@@ -20,7 +20,8 @@ SELECT s.id, s.executor, s.tag, s.jobs, s.host, s.folder, s.asks, s.batch_id, s.
 """
 
 OPEN_JOBS: Final = """
-SELECT b.submission_id, b.number, b.batch_id, b.state, b.node, b.hold_code, b.hold_subcode, b.reason, b.changed_at
+SELECT b.submission_id, b.number, b.batch_id, b.state, b.starts, b.node, b.hold_code, b.hold_subcode, b.reason,
+       b.changed_at
   FROM jobs b CROSS JOIN submissions s
  WHERE s.id = b.submission_id AND s.request_id = (SELECT request_id FROM projects WHERE name = :project) AND b.ended_at IS NULL
  ORDER BY b.submission_id, b.number
@@ -67,7 +68,7 @@ def submissions(database: Database, project: str) -> list[dict[str, Any]]:
     """Return the submissions of a request that have jobs which are not known to be over, oldest first.
 
     ``asks`` is what the batch system was asked for; ``settled_at`` is None where nobody knows whether it has the jobs;
-    ``unfinished`` are its jobs that are not over: number, batch_id, state, node, hold_code, hold_subcode, reason,
+    ``unfinished`` are its jobs that are not over: number, batch_id, state, starts, node, hold_code, hold_subcode, reason,
     changed_at.
     """
     found = {row["id"]: {**row, "asks": _asks(row["asks"]), "unfinished": []} for row in _rows(database, project)}

@@ -38,6 +38,12 @@ SELECT COALESCE(max(CASE WHEN p.started_at <= :at/*double precision*/ THEN p.id 
 """
 """The process that an end of a run is told of: where it is told late, the job may have opened another one since."""
 
+WAITS: Final = """
+UPDATE jobs SET reason = :reason/*text*/
+ WHERE submission_id = :submission AND number = :number AND state = 'idle' AND COALESCE(reason, '') <> COALESCE(:reason/*text*/, '')
+RETURNING number
+"""
+
 WORDS: Final = {
     JobState.IDLE: "job.queued",
     JobState.RUNNING: "job.running",
@@ -80,6 +86,8 @@ def _apply(tx: Tx, submission: int, of: tuple[int, int, str], seen: Seen, *, mov
     was, batch_id, node, hold_code, hold_subcode, exit_code, signal, reason, started_at = row
     if was in OVER and (was != JobState.LOST or seen.state in (None, JobState.LOST)):
         return False
+    if seen.state is None and not seen.died and was == JobState.IDLE and seen.reason is not None:
+        return tx.run(WAITS, {**key, "reason": storable(seen.reason) or None}).fetchone() is not None
     state = seen.state or (JobState.IDLE if seen.died and was not in (JobState.HELD, JobState.INTENDED) else None)
     begun = state is JobState.RUNNING and was not in (JobState.SUSPENDED,) and (was != JobState.RUNNING or moved)
     if state is None or (state == was and not (begun or seen.died)) or (state == was and not moved):

@@ -18,7 +18,8 @@ class Seen:
 
     ``at`` is in epoch seconds by the batch system's clock. ``died`` says that what ran of it runs no more (it was
     evicted, its node vanished, it ended): a process that it had opened is over. ``hold_code`` is HTCondor's, `HELD_ITSELF`
-    where another batch system holds the job without a person's wish. ``reason`` is in words; ``detail`` is what else is
+    where another batch system holds the job without a person's wish. ``reason`` is in words: of a job that waits, and of
+    which nothing else is told, why it does, "" where nothing special keeps it any more; ``detail`` is what else is
     known (usage, codes), as JSON.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,9 @@ from bookkeeper.watching.settling import order_of
 
 TICK: Final = 0.5
 """Seconds between two looks, unless the batch system tells something before."""
+
+PATIENCE: Final = 5.0
+"""Seconds that a batch system may be silent when `submit` begins, and nothing of the request was ever handed over."""
 
 WINDOW: Final = 300.0
 """Seconds over which rates are taken: batch jobs are slower than those of this host."""
@@ -84,7 +87,7 @@ class BatchRun:
         ``detach``: only until the jobs that are wanted now are in the queue.
         """
         try:
-            interrupted, standing = False, self._step()
+            interrupted, standing = False, self._begin()
             while not (detach or standing.over or _paused(standing)):
                 if self._stop.is_set():
                     interrupted = True
@@ -99,6 +102,19 @@ class BatchRun:
                 self._crew.close()
         status = projects.status(self._database, self._spec.project.name)
         return Submitted(self._spec.project.name, status, interrupted or detach, tuple(self._reasons))
+
+    def _begin(self) -> Standing:
+        """Look once; where nothing of the request was ever handed over, and the batch system is silent, a few times more.
+
+        Raises `ExecutorUnavailable` then: that is nearly always said wrong, and does not mend itself.
+        """
+        standing = self._step()
+        while (silence := self._sitter.silence) is not None and not self._stop.is_set():
+            if time.monotonic() - self._began > PATIENCE:
+                raise silence
+            self._stop.wait(TICK)
+            standing = self._step()
+        return standing
 
     def _step(self) -> Standing:
         if not isinstance(self._database, Remote):  # a server looks after that itself, by its own clock
@@ -134,17 +150,18 @@ class BatchRun:
                 eta=left / per_s if per_s > 0 else None,
                 seconds=now - self._began,
                 reasons=tuple(self._reasons),
-                waiting=waiting(self._database, status) or in_queue(standing.jobs),
+                waiting=waiting(self._database, status) or in_queue(standing.jobs, standing.problems),
             )
         )
 
 
-def in_queue(jobs: Mapping[str, int]) -> str:
-    """Return what waits in the queue of a batch system, in words, where nothing runs; else ""."""
+def in_queue(jobs: Mapping[str, int], problems: Sequence[str] = ()) -> str:
+    """Return what waits in the queue of a batch system, in words, and what is wrong, where nothing runs; else ""."""
     if jobs.get("running") or not jobs:
         return ""
     words = {"intended": "about to be submitted", "idle": "in the queue", "held": "held", "suspended": "suspended"}
-    return "no job runs: " + ", ".join(f"{count} {words.get(state, state)}" for state, count in sorted(jobs.items()))
+    counts = ", ".join(f"{count} {words.get(state, state)}" for state, count in sorted(jobs.items()))
+    return f"no job runs: {counts}" + "".join(f"; {problem}" for problem in problems[:1])
 
 
 def _paused(standing: Standing) -> bool:

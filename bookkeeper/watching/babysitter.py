@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper import estimates, jobs, projects
 from bookkeeper.catalog import Database
-from bookkeeper.errors import BookkeeperError
+from bookkeeper.errors import BookkeeperError, ExecutorUnavailable
 from bookkeeper.failures import Evidence
 from bookkeeper.ledger.door import bury
 from bookkeeper.projects import RequestStatus
@@ -26,7 +26,7 @@ from bookkeeper.watching.waiting import deliverable
 from bookkeeper_schema.states import OVER, JobState
 
 if TYPE_CHECKING:
-    from bookkeeper.executors.batch import Asks
+    from bookkeeper.executors.batch import Asks, Known, Seen
     from bookkeeper.spec import Spec
 
 BACK_OFF: Final = (1.0, 60.0)
@@ -84,6 +84,8 @@ class Babysitter:
         self._publish_pause, self._publish_at = BACK_OFF[0], 0.0
         self._reconcile_at, self._renew_at = 0.0, time.monotonic() + RENEW
         self._problems: list[str] = []
+        self.silence: ExecutorUnavailable | None = None
+        """Why nothing of the request could ever be handed over, by the last step."""
 
     def step(self, *, calmly: bool = False) -> Standing:
         """Look after everything once. ``calmly``: nothing new is submitted."""
@@ -126,9 +128,7 @@ class Babysitter:
                 system, known = self._systems.of_submission(one), known_of(one)
                 position, seen = system.follow(known)
                 if seen or position != known.position:
-                    jobs.observe(self._database, one["project"], known.id, known.position, position, seen)
-                    over = {told.number for told in seen if told.state in OVER}
-                    printed.keep(self._database, system, known, sorted(over & known.open.keys()))
+                    self._take_in(one["project"], system, known, position, seen)
             except BookkeeperError as error:
                 self._note(error)
         if time.monotonic() >= self._reconcile_at:
@@ -136,6 +136,12 @@ class Babysitter:
         if time.monotonic() >= self._renew_at:
             self._renew_at = time.monotonic() + RENEW
             self._renew(submissions)
+
+    def _take_in(self, project: str, system: Any, known: Known, position: str | None, seen: Sequence[Seen]) -> None:
+        """Record what happened to jobs of a submission, and keep what those that are over printed."""
+        jobs.observe(self._database, project, known.id, known.position, position, seen)
+        over = {told.number for told in seen if told.state in OVER}
+        printed.keep(self._database, system, known, sorted(over & known.open.keys()))
 
     def _reconcile(self) -> None:
         """Ask every batch system once about all that is open."""
@@ -146,12 +152,15 @@ class Babysitter:
                 system = self._systems.of_submission(one)
                 groups.setdefault(id(system), (system, []))[1].append(one)
         for system, ours in groups.values():
-            by_id = {one["id"]: one for one in ours}
+            projects_, all_known = (
+                {one["id"]: one["project"] for one in ours},
+                {one["id"]: known_of(one) for one in ours},
+            )
             try:
-                for number, seen in system.reconcile([known_of(one) for one in ours]).items():
-                    at = by_id[number]["position"]
+                for number, seen in system.reconcile(list(all_known.values())).items():
+                    known = all_known[number]
                     if seen:
-                        jobs.observe(self._database, by_id[number]["project"], number, at, at, seen)
+                        self._take_in(projects_[number], system, known, known.position, seen)
             except BookkeeperError as error:
                 self._note(error)
 
@@ -223,12 +232,16 @@ class Babysitter:
         return False
 
     def _settle(self, found: Sequence[Mapping[str, Any]]) -> None:
-        for one in found:
-            if one["settled_at"] is None:
-                try:
-                    settle(self._database, self._systems, one, self.spec, adopt=self._adopt)
-                except BookkeeperError as error:
-                    self._note(error)
+        """Hand over what is intended; where it is the first of the request, the batch system is asked before it is told."""
+        self.silence, waiting = None, [one for one in found if one["settled_at"] is None]
+        first = bool(waiting) and set(jobs.summary(self._database, self.project)["states"]) == {JobState.INTENDED}
+        for one in waiting:
+            try:
+                settle(self._database, self._systems, one, self.spec, adopt=self._adopt, first=first)
+            except BookkeeperError as error:
+                self._note(error)
+                if first and isinstance(error, ExecutorUnavailable):
+                    self.silence = error
 
     # -- what is done ----------------------------------------------------------------------------------------------
 
@@ -249,6 +262,8 @@ class Babysitter:
         for one in jobs.submissions(self._database, self.project):
             for job in one["unfinished"]:
                 states[job["state"]] = states.get(job["state"], 0) + 1
+                if job["state"] == JobState.IDLE and job["reason"] and not job["starts"]:
+                    self._problems.append(f"jobs wait: {job['reason']}")
         status = projects.status(self._database, self.project)
         return Standing(status, states, tuple(dict.fromkeys(self._problems)))
 

@@ -31,13 +31,20 @@ LOCK: Final = "lock"
 
 
 def settle(
-    database: Database, systems: Systems, submission: Mapping[str, Any], spec: Spec | None, *, adopt: bool = False
+    database: Database,
+    systems: Systems,
+    submission: Mapping[str, Any],
+    spec: Spec | None,
+    *,
+    adopt: bool = False,
+    first: bool = False,
 ) -> bool:
     """Submit the intended jobs of a submission, or find them submitted; tell whether it is known now.
 
     ``spec`` is None where it cannot be read: what was not submitted is not submitted then, nor where the project was paused
-    or ended since. False where somebody else is
-    at it. Raises `ExecutorUnavailable`: then the next look goes on.
+    or ended since. ``first``: nothing of the request was ever handed over; the batch system is asked before anything is
+    tried, so that the spec may name another one where it does not answer. False where somebody else is at it. Raises
+    `ExecutorUnavailable`: then the next look goes on.
     """
     folder = Path(submission["folder"])
     with locked(folder / LOCK) as mine:
@@ -52,10 +59,12 @@ def settle(
             return True  # whoever had the lock before did it
         project, number = submission["project"], submission["id"]
         try:
+            if spec is not None and not (folder / TRIED).exists() and _elsewhere(submission, spec):
+                raise UsageError("the spec names another batch system since, and this one was given nothing")
             system = systems.of_submission(submission)
             now = projects.status(database, project)
             wanted = now.open_project == project and now.open_state == "open"
-            accepted = _hand_over(database.url, system, submission, folder, spec, adopt, wanted)
+            accepted = _hand_over(database.url, system, submission, folder, spec, adopt, wanted, first)
         except ExecutorUnavailable:
             raise
         except BookkeeperError as error:
@@ -74,6 +83,7 @@ def _hand_over(
     spec: Spec | None,
     adopt: bool,
     wanted: bool,
+    first: bool,
 ) -> Accepted:
     tried = folder / TRIED
     if spec is None:
@@ -91,6 +101,8 @@ def _hand_over(
     if not wanted:
         raise NotAllowed(f"project {project} is not open any more", remedy="nothing to do: others follow when it is")
     if not tried.exists():
+        if first:
+            system.find(order)
         _write(tried, "")
     try:
         return system.submit(order)
@@ -101,6 +113,12 @@ def _hand_over(
         if found is None:
             raise
         return found
+
+
+def _elsewhere(submission: Mapping[str, Any], spec: Spec) -> bool:
+    """Tell whether the spec names another batch system, or another place of it, than a submission was intended for."""
+    kind, options = submission["executor"], spec.executor.asks(spec.folder).options
+    return bool(spec.executor.kind != kind or dict(submission["asks"].get("options") or {}) != dict(options))
 
 
 def order_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import signal
@@ -30,11 +31,15 @@ def require() -> None:
 class Pool:
     """The pool: ``environment`` is what its clients need."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self._settings = {"CONDOR_STATE": f"/var/tmp/condor-pool-{os.getpid()}", "CONDOR_PORT": str(port)}
+        self._settings = {
+            "CONDOR_STATE": f"/var/tmp/condor-pool-{os.getpid()}-{port}",
+            "CONDOR_PORT": str(port),
+            **settings,
+        }
         self._run("condor-up.sh", CONDOR_FRESH="1")
         self.config = f"{self._settings['CONDOR_STATE']}/etc/condor_config"
         self.bin = Path(os.environ.get("CONDOR_PREFIX", "/opt/htcondor")) / "usr" / "bin"
@@ -90,11 +95,31 @@ class Pool:
 def shared() -> Pool:
     """Return the pool of this session, started when it is first asked for; this process's bindings speak to it."""
     pool = _shared()
-    os.environ["CONDOR_CONFIG"] = pool.config
+    _speak_to(pool.config)
+    return pool
+
+
+@contextlib.contextmanager
+def running(**settings: str) -> Iterator[Pool]:
+    """Lend a pool that no other test uses, started with these settings; this process's bindings speak to it meanwhile."""
+    require()
+    pool, before = Pool(**settings), os.environ.get("CONDOR_CONFIG")
+    try:
+        _speak_to(pool.config)
+        yield pool
+    finally:
+        pool.stop()
+        if before is None:
+            del os.environ["CONDOR_CONFIG"]
+        else:
+            _speak_to(before)
+
+
+def _speak_to(config: str) -> None:
+    os.environ["CONDOR_CONFIG"] = config
     import htcondor2
 
     htcondor2.reload_config()  # they may have been imported before there was a pool
-    return pool
 
 
 @functools.cache

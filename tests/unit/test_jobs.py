@@ -183,6 +183,23 @@ def test_two_batch_systems_that_gave_one_id_bury_nobody_for_each_other(catalog: 
     assert jobs.dead(catalog.database, "mass") == []
 
 
+def test_why_a_job_waits_is_kept_as_long_as_it_does(catalog: Catalog) -> None:
+    number = submit(catalog, "t", 2)
+
+    def told(*seen: Seen) -> dict[str, int]:
+        jobs.observe(catalog.database, "mass", number, None, None, seen)
+        return jobs.summary(catalog.database, "mass")["waits"]
+
+    why = "no slot of the pool can run it"
+    assert told(Seen(0, "waits", 1.0, reason=why), Seen(1, "waits", 1.0, reason=why)) == {why: 2}
+    assert told(Seen(0, "waits", 2.0, reason="")) == {why: 1}
+    assert told(Seen(1, "submitted", 2.0, JobState.IDLE)) == {why: 1}
+    jobs.observe(catalog.database, "mass", number, None, "1", [Seen(1, "running", 3.0, JobState.RUNNING)])
+    assert told(Seen(1, "waits", 2.0, reason=why)) == {}  # it does not wait: that was told too late
+    rows = list(jobs.table(catalog.database, "mass"))
+    assert [(row["state"], row["reason"]) for row in rows] == [("idle", None), ("running", None)]
+
+
 def test_where_the_two_differ_is_recorded_once(catalog: Catalog) -> None:
     number = submit(catalog, "t", 1)
     jobs.observe(catalog.database, "mass", number, None, "1", [Seen(0, "ended", 1.0, JobState.COMPLETED, exit_code=0)])
@@ -190,5 +207,6 @@ def test_where_the_two_differ_is_recorded_once(catalog: Catalog) -> None:
     assert jobs.summary(catalog.database, "mass") == {
         "states": {"completed": 1},
         "verdicts": {"the batch system says success, the catalog says no": 1},
+        "waits": {},
     }
     assert len(list(catalog.sql("SELECT 1 FROM events WHERE kind = 'job.differs'"))) == 1

@@ -36,7 +36,7 @@ class DaskOptions:
     workers: int | None = None
     adapt: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    timeout: float = 30.0
+    timeout: float = 10.0
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> DaskOptions:

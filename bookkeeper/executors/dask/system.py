@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bookkeeper.errors import ExecutorUnavailable
+from bookkeeper.executors import credentials
 from bookkeeper.executors.batch import Accepted, Asks, Known, Order, Seen
 from bookkeeper.executors.dask import task, telling
 from bookkeeper.executors.dask.clusters import Cluster, class_of
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 FRESH: Final = 1.0
 """Seconds that what the scheduler told is believed, unless an event says that something happened."""
+
+
+_REMEDY: Final = "see whether it runs, and whether [executor.dask] scheduler is its address; nothing is lost, and the same command goes on"
 
 
 class _RunJob:
@@ -64,6 +68,7 @@ class DaskSystem:
     def check(self, asks: Asks) -> None:
         """See `BatchSystem.check`."""
         check(asks)
+        credentials.check(asks)
         class_of(self._options.cluster)
 
     def prepare(self, order: Order) -> Sequence[Path]:
@@ -157,7 +162,8 @@ class DaskSystem:
             self._withdraw(client, [name for name in client.list_datasets() if str(name).startswith(begins)])
 
     def renew(self, known: Known) -> None:
-        """Jobs read the files with credentials where they are."""
+        """Jobs read the files with credentials where they are; one that has expired is told."""
+        credentials.check(known.asks)
 
     def wait(self, seconds: float) -> None:
         """See `BatchSystem.wait`. Tasks tell when they start and end."""
@@ -229,7 +235,7 @@ class DaskSystem:
         except (OSError, TimeoutError, RuntimeError) as error:
             self._drop()
             said = str(error) or type(error).__name__
-            raise ExecutorUnavailable(f"Dask's scheduler does not answer: {said}") from error
+            raise ExecutorUnavailable(f"Dask's scheduler does not answer: {said}", remedy=_REMEDY) from error
 
     def _connected(self) -> Client:
         """Return a client that is connected. Raises what Dask raises where there is no scheduler."""

@@ -63,6 +63,23 @@ class AccessPoint:
         """Return the ads of jobs that left the queue, the youngest first, ``most`` of them."""
         return self._ask(lambda schedd: _plain(schedd.history(question, ASKED, match=most)))
 
+    def whole(self, jobs: Sequence[str]) -> list[Any]:
+        """Return the ads of jobs (batch ids) in the queue, with all that is in them."""
+        named = [one.partition(".") for one in jobs]
+        question = " || ".join(f"(ClusterId == {cluster} && ProcId == {number})" for cluster, _, number in named)
+        return self._ask(lambda schedd: list(schedd.query(question))) if named else []
+
+    def slots(self, question: str) -> int:
+        """Return for how many slots of the pool this is true; those that a job was carved out of another are none."""
+        htcondor2 = bindings()
+        try:
+            ads = self._collector().query(
+                htcondor2.AdType.Startd, f'(SlotType =!= "Dynamic") && ({question})', ["Name"]
+            )
+        except (htcondor2.HTCondorException, RuntimeError, OSError) as error:
+            raise unavailable(words(error)) from error
+        return len(ads)
+
     def act(self, action: str, jobs: Sequence[str], reason: str) -> int:
         """Do something to jobs; return how many of them the queue does not have.
 
@@ -110,9 +127,15 @@ class AccessPoint:
             if self._options.schedd is None and self._options.pool is None:
                 self._found = htcondor2.Schedd()
             else:
-                collector = htcondor2.Collector(self._options.pool) if self._options.pool else htcondor2.Collector()
-                self._found = htcondor2.Schedd(collector.locate(htcondor2.DaemonType.Schedd, self._options.schedd))
+                found = self._collector().locate(htcondor2.DaemonType.Schedd, self._options.schedd)
+                if found is None:  # the bindings would take it for this host's
+                    raise unavailable(f"the collector knows no access point {self._options.schedd or ''}".rstrip())
+                self._found = htcondor2.Schedd(found)
         return self._found
+
+    def _collector(self) -> Any:
+        htcondor2 = bindings()
+        return htcondor2.Collector(self._options.pool) if self._options.pool else htcondor2.Collector()
 
 
 def _plain(ads: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -129,7 +152,11 @@ def among(clusters: Collection[int]) -> str:
 
 def unavailable(said: str) -> ExecutorUnavailable:
     """Return what is raised where the schedd does not answer."""
-    return ExecutorUnavailable(f"HTCondor does not answer: {said}")
+    remedy = (
+        "see whether `condor_q` works here: HTCondor runs, $CONDOR_CONFIG leads to it, or [executor.htcondor] names"
+        " another access point (schedd, pool); nothing is lost, and the same command goes on"
+    )
+    return ExecutorUnavailable(f"HTCondor does not answer: {said}", remedy=remedy)
 
 
 def bindings() -> Any:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 from bookkeeper.errors import UsageError
+from bookkeeper.executors import credentials
 from bookkeeper.executors.batch import Asks, Order
 from bookkeeper.executors.htcondor.options import Options
 
@@ -60,6 +62,8 @@ def _lines(order: Order, options: Options) -> Iterator[tuple[str, str]]:
     yield "universe", "vanilla" if asks.container is None else "container"
     if asks.container is not None:
         yield "container_image", plain(asks.container)
+        if not travels and "://" not in asks.container:
+            yield "transfer_container", "false"
     program = next((str(path) for path in order.files if path.name == order.command[0]), None) if travels else None
     yield "executable", plain(program or order.command[0])
     yield "arguments", quoted(order.command[1:])
@@ -67,8 +71,12 @@ def _lines(order: Order, options: Options) -> Iterator[tuple[str, str]]:
     yield "output", "out.$(Process)"
     yield "error", "err.$(Process)"
     yield "log", LOG
-    set_ = quoted(f"{name}={value}" for name, value in asks.environment.items())
-    yield "environment", f'"{set_[1:-1]} BOOKKEEPER_JOB_ID=$(Cluster).$(Process)"'
+    shared = {} if travels or options.spool else credentials.of_copies(asks, order.folder)
+    set_ = quoted(f"{name}={value}" for name, value in {**asks.environment, **shared}.items())
+    ours = "BOOKKEEPER_JOB_ID=$(Cluster).$(Process)"
+    if asks.token is not None and not shared:
+        ours += f" {credentials.TOKEN_VARIABLE}=$$(CondorScratchDir)/{_token_name(order)}"
+    yield "environment", f'"{set_[1:-1]} {ours}"'
     if not travels and asks.container is None:
         yield "getenv", SHARED
     yield "transfer_executable", "true" if program else "false"
@@ -78,8 +86,13 @@ def _lines(order: Order, options: Options) -> Iterator[tuple[str, str]]:
         yield "transfer_output_files", '""'
     else:
         yield "should_transfer_files", "NO"
-    if inputs := [_path(str(path)) for path in order.files if str(path) != program]:
-        yield "transfer_input_files", ", ".join(inputs)
+    inputs = [str(path) for path in order.files if str(path) != program]
+    if not shared:  # from where it is renewed: a job that starts later has the newer one
+        inputs += [asks.token] if asks.token is not None else []
+        if asks.proxy is not None:
+            yield "x509userproxy", plain(asks.proxy)
+    if inputs:
+        yield "transfer_input_files", ", ".join(map(_path, inputs))
     yield from _sizes(asks)
     yield "batch_name", plain(order.title)
     yield "notification", "never"
@@ -103,11 +116,6 @@ def _sizes(asks: Asks) -> Iterator[tuple[str, str]]:
         yield "+JobFlavour", string(asks.queue)
     if asks.account is not None:
         yield "accounting_group", plain(asks.account)
-    if asks.proxy is not None:
-        yield "x509userproxy", plain(asks.proxy)
-    if asks.token is not None:
-        yield "use_scitokens", "true"
-        yield "scitokens_file", plain(asks.token)
 
 
 def quoted(words: Iterable[str]) -> str:
@@ -134,6 +142,14 @@ def plain(value: str) -> str:
 def string(value: str) -> str:
     """Return a value as a string of a ClassAd."""
     return '"' + plain(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _token_name(order: Order) -> str:
+    """Return what the file of the token is called on the node. Raises `UsageError` for a name that cannot be carried."""
+    name = Path(str(order.asks.token)).name
+    if not re.fullmatch(r"[A-Za-z0-9_.+@-]+", name) or name in {path.name for path in order.files}:
+        raise UsageError(f"[executor] token: a token's file cannot be called {name} here", remedy="rename it")
+    return name
 
 
 def _path(path: str) -> str:

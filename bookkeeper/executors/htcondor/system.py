@@ -6,13 +6,14 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from bookkeeper.errors import ExecutorUnavailable, UsageError
+from bookkeeper.executors import credentials
 from bookkeeper.executors.batch import Accepted, Asks, Known, Order, Seen
-from bookkeeper.executors.htcondor import eventlog, telling
+from bookkeeper.executors.htcondor import eventlog, matching, telling
 from bookkeeper.executors.htcondor.access import AccessPoint, among, bindings
 from bookkeeper.executors.htcondor.description import LOG, TAG, description, extra_lines, string
 from bookkeeper.executors.htcondor.options import Options
@@ -22,6 +23,15 @@ SUBMIT_FILE: Final = "jobs.sub"
 
 GLANCE: Final = 0.2
 """Seconds between two looks at whether a log has grown."""
+
+PATIENCE: Final = 30.0
+"""Seconds that a job has waited when its pool is asked whether any slot could run it."""
+
+ASK_AGAIN: Final = 300.0
+"""Seconds between two such questions about the jobs of a submission."""
+
+AT_ONCE: Final = 20
+"""Submissions that are asked about together."""
 
 
 class HTCondor:
@@ -33,18 +43,17 @@ class HTCondor:
         self._options = options
         self._access = AccessPoint(options)
         self._closing = threading.Event()
-        self._passed_on: dict[str, float] = {}
+        self._passed_on: dict[str, tuple[float, int]] = {}
         self._logs: dict[Path, int] = {}
         self._asked: dict[str, tuple[float, list[Any]]] = {}
+        self._matched_at: dict[int, float] = {}
 
     # -- handing over ----------------------------------------------------------------------------------------------
 
     def check(self, asks: Asks) -> None:
         """See `BatchSystem.check`."""
         list(extra_lines(asks))
-        for what, path in (("proxy", asks.proxy), ("token", asks.token)):
-            if path is not None and not Path(path).is_file():
-                raise UsageError(f"[executor] {what}: there is no file {path}", remedy="make it, or name another")
+        credentials.check(asks)
         if self._options.spool and asks.transfer != "files":
             remedy = 'add transfer = "files" to [executor], and the catalog\'s address for jobs if they cannot reach it'
             raise UsageError(
@@ -61,7 +70,10 @@ class HTCondor:
 
     def submit(self, order: Order) -> Accepted:
         """See `BatchSystem.submit`: one transaction of the schedd."""
+        credentials.check(order.asks)
         self.prepare(order)
+        if order.asks.transfer == "shared":
+            credentials.keep_copies(order.asks, order.folder)
         return _accepted(self._access.submit(description(order, self._options), order.count), order.count)
 
     def find(self, order: Order) -> Accepted | None:
@@ -134,7 +146,45 @@ class HTCondor:
                     seen.append(Seen(number, "lost", time.time(), JobState.LOST, died=True, reason=why))
             if seen:
                 told[one.id] = seen
+        with contextlib.suppress(ExecutorUnavailable):  # a collector that is away says nothing of jobs
+            for number, said in self._unmatched(clusters, ads):
+                told[number] = [*told.get(number, ()), *said]
         return told
+
+    def _unmatched(
+        self, clusters: Mapping[int, Known], ads: Mapping[tuple[int, int], Any]
+    ) -> Iterator[tuple[int, list[Seen]]]:
+        """Yield, by submission, why jobs wait that never ran, where none of their submission runs; "" where a slot could.
+
+        The jobs of a submission are alike: one of them is compared with the slots.
+        """
+        now, patient = time.monotonic(), time.time() - PATIENCE
+        long: dict[str, tuple[Known, list[int]]] = {}
+        for cluster, one in clusters.items():
+            idle = [
+                number
+                for number in one.open
+                if (ad := ads.get((cluster, number))) is not None
+                and telling.STATUS.get(int(ad.get("JobStatus") or 0)) is JobState.IDLE
+                and not int(ad.get("NumShadowStarts") or 0)
+                and float(ad.get("EnteredCurrentStatus") or patient) <= patient
+            ]
+            running = any(state in telling.ON_A_NODE for _, state in one.open.values())
+            due = now - self._matched_at.get(cluster, float("-inf")) >= ASK_AGAIN
+            if idle and due and not running and len(long) < AT_ONCE:
+                long[f"{cluster}.{idle[0]}"] = one, idle
+        found: dict[str, int] = {}
+
+        def count(question: str) -> int:
+            if question not in found:
+                found[question] = self._access.slots(question)
+            return found[question]
+
+        for ad in self._access.whole(list(long)):
+            one, idle = long[f"{ad['ClusterId']}.{ad['ProcId']}"]
+            said = matching.why(ad, count)
+            self._matched_at[int(ad["ClusterId"])] = now
+            yield one.id, [Seen(number, "waits", time.time(), reason=said) for number in idle]
 
     def _ads(self, clusters: Mapping[int, Known]) -> tuple[dict[tuple[int, int], Any], set[tuple[int, int]]]:
         """Return the ads of jobs, in the queue or of those that left it; and which are in neither, and not to come yet."""
@@ -190,23 +240,31 @@ class HTCondor:
 
     def forget(self, known: Known) -> None:
         """See `BatchSystem.forget`: spooled jobs stay in the queue, completed, until they are removed."""
+        credentials.remove_copies(known.folder)
         if self._options.spool:
             self._access.act("Remove", [known.batch_id], "its files were retrieved")
 
     def renew(self, known: Known) -> None:
-        """See `BatchSystem.renew`. Where nothing is spooled, the shadow itself sees that the file of a proxy is newer."""
-        proxy = known.asks.proxy
-        if proxy is None or not self._options.spool:
-            return
-        try:
-            changed = Path(proxy).stat().st_mtime
-        except FileNotFoundError:
-            return
-        if changed == self._passed_on.get(known.tag):
+        """See `BatchSystem.renew`. Of jobs whose files are transferred and not spooled, their shadows pass on a newer proxy.
+
+        Nobody passes on a token there: HTCondor transfers it when a job starts.
+        """
+        credentials.check(known.asks)
+        if known.asks.transfer == "shared":
+            credentials.keep_copies(known.asks, known.folder)
+        elif self._options.spool and known.asks.proxy is not None:
+            self._renew_spooled(known, known.asks.proxy)
+
+    def _renew_spooled(self, known: Known, proxy: str) -> None:
+        """Pass on a newer proxy, twice: a shadow that begins in that second takes it for the one that its job has."""
+        changed = Path(proxy).stat().st_mtime
+        before, times = self._passed_on.get(known.tag, (0.0, 0))
+        times = times + 1 if changed == before else 1
+        if times > 2:
             return
         for job, _ in known.open.values():
             self._access.renew_proxy(job, proxy)
-        self._passed_on[known.tag] = changed
+        self._passed_on[known.tag] = changed, times
 
     def wait(self, seconds: float) -> None:
         """See `BatchSystem.wait`: until a log that was followed has grown."""

@@ -17,7 +17,7 @@ _AWAY: Final = (
     "unable to contact slurm controller", "socket timed out", "connection refused", "connect failure",
     "standby mode", "zero bytes were transmitted", "resource temporarily unavailable", "temporarily unable to accept",
     "communication connection failure", "problem talking to", "no route to host", "connection timed out",
-    "unable to establish", "slurmdbd: connection", "sending persistconninit", "unable to resolve",
+    "unable to establish", "could not establish a configuration source", "slurmdbd: connection", "sending persistconninit", "unable to resolve",
     "protocol authentication error", "munge", "connection reset", "network is unreachable", "unable to connect",
 )  # fmt: skip
 """What is said, in lower case, where Slurm cannot be reached now: the same will work later."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bookkeeper.errors import UsageError
+from bookkeeper.executors import credentials
 from bookkeeper.executors.batch import Accepted, Asks, Known, Order, Seen
 from bookkeeper.executors.slurm import asking, options, script, states
 from bookkeeper.executors.slurm.asking import Standing
@@ -39,6 +40,7 @@ class SlurmSystem:
     def check(self, asks: Asks) -> None:
         """See `BatchSystem.check`."""
         options.words(asks, self._options)
+        credentials.check(asks)
         if asks.transfer != "shared":
             raise UsageError(
                 "Slurm does not carry files to its nodes",
@@ -138,7 +140,8 @@ class SlurmSystem:
         """Slurm forgets jobs by itself."""
 
     def renew(self, known: Known) -> None:
-        """Jobs read the files with credentials where they are."""
+        """Jobs read the files with credentials where they are; one that has expired is told."""
+        credentials.check(known.asks)
 
     def wait(self, seconds: float) -> None:
         """See `BatchSystem.wait`. Slurm calls nobody: it is asked again when ``poll`` seconds are over."""
@@ -255,7 +258,7 @@ def _compared(known: Known, standings: Mapping[str, Standing]) -> tuple[str | No
             continue
         happened = list(states.happened(number, was, ran.get(str(number), 0), now, known.folder / f"err.{number}"))
         stuck = states.stuck(now)
-        if not happened and stuck and waits.get(str(number)) != stuck:
+        if not happened and waits.get(str(number), "") != stuck:
             happened = [Seen(number, now.word, time.time(), reason=stuck)]
         seen += happened
         if now.word not in states.ENDED:

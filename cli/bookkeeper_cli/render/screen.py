@@ -186,14 +186,17 @@ def _pace(view: View) -> Iterator[Line]:
         yield [("rate       ", "dim"), (", ".join(pace), "")]
 
 
-def _jobs(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Line]:
-    """Say how many jobs are in batch systems, and where those and the catalog do not agree."""
+def _jobs(jobs: Mapping[str, Mapping[str, int]], room: int) -> Iterator[Line]:
+    """Say how many jobs are in batch systems, why they wait, and where batch systems and catalog do not agree."""
     waiting = {state: count for state, count in jobs.get("states", {}).items() if state not in _OVER}
     if waiting:
         yield [
             ("jobs       ", "dim"),
             (", ".join(f"{count:,} {state}" for state, count in sorted(waiting.items())), ""),
         ]
+    for reason, count in jobs.get("waits", {}).items():
+        for number, text in enumerate(wrapped(f"{words.count(count, 'job')}: {reason}", room - 11)):
+            yield [("idle       " if number == 0 else " " * 11, "dim"), (text, "yellow")]
     for verdict, count in sorted(jobs.get("verdicts", {}).items()):
         yield [("finding    ", "dim"), (f"{words.count(count, 'job')}: {verdict}", "yellow")]
 
@@ -207,7 +210,7 @@ def _trouble(view: View, room: int) -> Iterator[Line]:
     if view.get("delayed"):
         soon = f", the first in {words.span(view['next_at'] - at)}" if (view.get("next_at") or 0.0) > at else ""
         yield [("waiting    ", "dim"), (f"{words.count(view['delayed'], 'file')} for the next try{soon}", "")]
-    yield from _jobs(view.get("jobs") or {})
+    yield from _jobs(view.get("jobs") or {}, room)
     excluded = view.get("excluded") or ()
     for number, row in enumerate(excluded[:_EXCLUDED]):
         text = f"node {row['node']} until {words.when(row['until'])}: {row['reason']}"
