@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from batchdesk import WAITS, BatchDesk
-from bookkeeper import jobs
 from bookkeeper.errors import ExecutorUnavailable, UsageError
 from bookkeeper.executors import slurm as executor
 from bookkeeper.executors.batch import BatchSystem, Order
@@ -247,19 +246,6 @@ def test_jobs_that_a_node_cannot_start(own: Slurm, tmp_path: Path, zmumu_folder:
         end = desk.to_the_end(sitter, 120)
         assert end.status.complete and end.status.rollbacks == 0
         desk.exactly_once()
-
-
-def test_why_a_job_waits_is_seen_in_the_queue_of_its_project(own: Slurm, tmp_path: Path, zmumu_folder: Path) -> None:
-    own.run("scontrol", "update", "PartitionName=main", "State=DOWN")
-    with contextlib.closing(BatchDesk("slurm", tmp_path, zmumu_folder)) as desk:
-        sitter = desk.begin(WAITS, jobs=1, executor="[executor.slurm]\npoll = 0.2")
-        told = until(lambda: [one for one in sitter.step().problems if "wait" in one], "why it waits", 60)
-        assert told == ["jobs wait: PartitionDown"]
-        assert jobs.summary(desk.database, "mass")["waits"] == {"PartitionDown": 1}
-        own.run("scontrol", "update", "PartitionName=main", "State=UP")
-        (tmp_path / "go").touch()
-        assert desk.to_the_end(sitter, 120).status.complete
-        assert jobs.summary(desk.database, "mass")["waits"] == {}
 
 
 def test_a_job_that_makes_room(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:

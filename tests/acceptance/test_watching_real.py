@@ -45,6 +45,23 @@ def test_slurm_cancels_jobs_and_everything_counts_once(desk: ToyDesk, monkeypatc
     assert jobs.summary(desk.database, "mass")["verdicts"] == {}
 
 
+def test_why_a_job_waits_in_slurm_is_seen_in_the_queue_of_its_project(
+    desk: ToyDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slurm.running() as own:
+        monkeypatch.setenv("SLURM_CONF", own.environment["SLURM_CONF"])
+        own.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+        desk.kind = "slurm"
+        sitter = desk.begin(BLOCKED, jobs=1, executor="[executor.slurm]\npoll = 0.2")
+        told = until(lambda: [one for one in sitter.step().problems if "wait" in one], "why it waits", 60)
+        assert told == ["jobs wait: PartitionDown"]
+        assert jobs.summary(desk.database, "mass")["waits"] == {"PartitionDown": 1}
+        own.run("scontrol", "update", "PartitionName=main", "State=UP")
+        (desk.folder / "go").touch()
+        assert desk.to_the_end(sitter, 120).status.complete
+        assert jobs.summary(desk.database, "mass")["waits"] == {}
+
+
 def test_dask_runs_everything_and_everything_counts_once(desk: ToyDesk) -> None:
     desk.kind = "dask"
     sitter = desk.begin(BLOCKED, jobs=2, executor="[executor.dask]\nworkers = 2\noptions = { threads_per_worker = 1 }")
