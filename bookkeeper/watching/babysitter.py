@@ -146,21 +146,21 @@ class Babysitter:
     def _reconcile(self) -> None:
         """Ask every batch system once about all that is open."""
         self._reconcile_at = time.monotonic() + RECONCILE
-        groups: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
+        groups: dict[int, tuple[Any, dict[int, tuple[str, Known]]]] = {}
         for one in self._ours():
             if one["settled_at"] is not None:
-                system = self._systems.of_submission(one)
-                groups.setdefault(id(system), (system, []))[1].append(one)
+                try:
+                    system = self._systems.of_submission(one)
+                except BookkeeperError as error:
+                    self._note(error)
+                else:
+                    groups.setdefault(id(system), (system, {}))[1][one["id"]] = one["project"], known_of(one)
         for system, ours in groups.values():
-            projects_, all_known = (
-                {one["id"]: one["project"] for one in ours},
-                {one["id"]: known_of(one) for one in ours},
-            )
             try:
-                for number, seen in system.reconcile(list(all_known.values())).items():
-                    known = all_known[number]
+                for number, seen in system.reconcile([known for _, known in ours.values()]).items():
+                    project, known = ours[number]
                     if seen:
-                        self._take_in(projects_[number], system, known, known.position, seen)
+                        self._take_in(project, system, known, known.position, seen)
             except BookkeeperError as error:
                 self._note(error)
 
