@@ -78,13 +78,14 @@ def decide(tx: Tx, case: Case) -> tuple[Ruling, list[str]]:
 def _cap(tx: Tx, case: Case) -> int:
     """Return how many setbacks alone a file may have: more if others failed alike, since then it is hardly the file.
 
-    Also where others got further meanwhile: what is wrong may come and go, or they began before it was.
+    Also where others got further meanwhile: what is wrong may come and go, or they began before it was. Where others are
+    at work, they are yet to tell.
     """
     retries = case.policy.retry[case.category].max_retries
     if case.passing:
         return retries
     similar = _similar(tx, case, history.standing(tx, case.ended.project).resumed_at)
-    several = len(history.of_different_files(tx, similar, 2)) > 1
+    several = len(history.of_different_files(tx, similar, 2)) > 1 or history.others_at_work(tx, case.ended)
     return max(retries, case.policy.identical + 1) if several else retries
 
 

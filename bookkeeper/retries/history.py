@@ -79,6 +79,11 @@ SELECT min(started_at) FROM processes
  WHERE request_id = :request AND state IN ('active', 'staged') AND node <> :node AND delivered > 0
 """
 
+OTHERS: Final = """
+SELECT 1 FROM processes
+ WHERE request_id = :request AND state IN ('active', 'staged') AND id <> :process AND delivered > 0 LIMIT 1
+"""
+
 FILES: Final = "SELECT file_id FROM deliveries WHERE process_id = :process"
 
 ANY_OPENED: Final = "SELECT 1 FROM deliveries WHERE process_id = :process AND opened_at IS NOT NULL LIMIT 1"
@@ -206,6 +211,11 @@ def live_elsewhere(tx: Tx, ended: Ended) -> float | None:
     """Return when the oldest live process on another node that has files was started; None where there is none."""
     row = tx.run(ELSEWHERE, {"request": ended.request, "node": ended.node}).fetchone()
     return None if row is None else row[0]
+
+
+def others_at_work(tx: Tx, ended: Ended) -> bool:
+    """Tell whether another live process of the request has files."""
+    return tx.run(OTHERS, {"request": ended.request, "process": ended.id}).fetchone() is not None
 
 
 def of_different_files(tx: Tx, run: Iterable[Failed], enough: int) -> list[Failed]:

@@ -4,7 +4,7 @@ Killed at any instruction: its workers go on, and the next `submit` counts them;
 """
 
 from bookkeeper.submit.batch import written
-from bookkeeper.submit.planning import Plan, plan
+from bookkeeper.submit.planning import Plan, plan, program_missing
 from bookkeeper.submit.preparing import audience, prepare, unreachable
 from bookkeeper.submit.progress import Progress, Submitted
 from bookkeeper.submit.run import submit
@@ -16,6 +16,7 @@ __all__ = [
     "audience",
     "plan",
     "prepare",
+    "program_missing",
     "submit",
     "unreachable",
     "written",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,12 +46,7 @@ def plan(spec: Spec, database: Database | None, *, jobs: int | None = None) -> P
     """Return what `submit` would do; changes nothing. ``database`` is None where there is no catalog yet."""
     name = spec.project.name
     one = spec.process()
-    warnings = []
-    try:
-        if not spec.job.archives:  # its program may be in one
-            command.resolve(one.command[0], one.workdir, os.environ.get("PATH"))
-    except UsageError as error:
-        warnings.append(f"{error}; {error.remedy}")
+    warnings = list(program_missing(spec))
     if "{inputs}" not in one.command:
         warnings.append("no word of the command is {inputs}: it has to read its files from the list $BOOKKEEPER_INPUTS")
     warnings += unreachable(spec)
@@ -63,6 +59,9 @@ def plan(spec: Spec, database: Database | None, *, jobs: int | None = None) -> P
     else:
         action = "start"
         count = _count(spec, database, warnings)
+        if not count and not warnings:
+            action = "refused"
+            warnings.append("there is no file to be processed")
     values = {"process": "1", "partition": "0", "inputs": "{inputs}"}
     outputs = [output.name.replace("{process}", "1").replace("{partition}", "0") for output in spec.output]
     for output, final in zip(spec.output, outputs, strict=True):
@@ -79,6 +78,16 @@ def plan(spec: Spec, database: Database | None, *, jobs: int | None = None) -> P
         status=status,
         warnings=tuple(warnings),
     )
+
+
+def program_missing(spec: Spec) -> Iterator[str]:
+    """Yield what is wrong with the program of a spec as seen from here; a node may have it."""
+    one = spec.process()
+    try:
+        if not spec.job.archives:  # its program may be in one
+            command.resolve(one.command[0], one.workdir, os.environ.get("PATH"))
+    except UsageError as error:
+        yield f"{error}; {error.remedy}"
 
 
 def _standing(status: RequestStatus) -> tuple[str, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bookkeeper.errors import UsageError
+from bookkeeper.errors import Incomplete, Paused, UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.render import Column
@@ -188,6 +189,7 @@ def watch(
     """Look after jobs in batch systems: follow them, roll back what died, submit what is missing, publish, end.
 
     Any number may run at once, and be killed: what is done is done once. Needed where nobody waits in `submit`.
+    With --until-done it exits as `submit` does: 0 complete, 10 incomplete, 11 paused.
     """
     from bookkeeper import durations
     from bookkeeper.operations import Remote
@@ -222,11 +224,22 @@ def watch(
             watched.close()
     if json:
         render.json_object({"projects": [{**one.status.as_dict(), "jobs": one.jobs} for one in found]})
-    return 128 + caught[0] if caught and until_done else 0
+    if not until_done:
+        return 0
+    return 128 + caught[0] if caught else _code(found)
+
+
+def _code(found: Sequence[Standing]) -> int:
+    """Return what `submit` exits with for these: complete, incomplete, paused."""
+    if all(one.status.complete for one in found):
+        return 0
+    paused = any(one.status.open_state == "paused" for one in found)
+    return Paused.exit_code if paused else Incomplete.exit_code
 
 
 def _standing(standing: Standing) -> str:
     status = standing.status
     queue = ", ".join(f"{count:,} {state}" for state, count in sorted(standing.jobs.items())) or "none"
     state = "complete" if status.complete else (status.open_state or "ended")
-    return f"{state}, {status.committed:,} of {status.files:,} files committed; jobs: {queue}"
+    why = f" ({status.pause_reason})" if status.open_state == "paused" else ""
+    return f"{state}{why}, {status.committed:,} of {status.files:,} files committed; jobs: {queue}"

@@ -140,9 +140,7 @@ def submit_spec(
         render.json_object({**view, "interrupted": submitted.interrupted, "untold": submitted.untold})
     else:
         render.status_lines(view | {"last": submitted.reasons})
-        if detach and not submitted.status.complete:
-            render.next_step(f"bookkeeper watch {submitted.project}   (looks after the jobs)")
-        elif submitted.interrupted:
+        if submitted.interrupted and not detach:
             render.note(f"stopped in good order; `bookkeeper submit {shlex.quote(path)}` goes on where it was")
     if submitted.untold:
         render.note(f"{', '.join(submitted.untold)}: not told everything; `bookkeeper plugin run {path}` tries again")
@@ -152,10 +150,12 @@ def submit_spec(
 
 
 def _warn(spec: Spec) -> None:
-    """Tell beforehand what would keep people from being notified: it stops no job."""
-    from bookkeeper.submit import unreachable
+    """Tell beforehand what would keep people from being notified, and what jobs in a queue would find out late."""
+    from bookkeeper.executors import is_batch
+    from bookkeeper.submit import program_missing, unreachable
 
-    for problem in unreachable(spec):
+    late = program_missing(spec) if is_batch(spec.executor.kind) else ()
+    for problem in (*unreachable(spec), *late):
         render.note(f"warning: {problem}")
 
 

@@ -27,7 +27,8 @@ def whole(option: str, text: str | None, *, least: int = 1) -> int | None:
     if text is None:
         return None
     plain = text.replace("_", "").replace(",", "")
-    if not re.fullmatch(r"[0-9]{1,19}", plain) or not least <= int(plain) <= _LARGEST:
+    written = re.fullmatch(r"[0-9]{1,19}|[0-9]{1,3}([_,][0-9]{3}){1,6}", text)  # 1_0 is a job, not ten
+    if not written or not least <= int(plain) <= _LARGEST:
         raise UsageError(f"{option}: {text[:100]!r} is no whole number", remedy=f"give {least} or more")
     return int(plain)
 

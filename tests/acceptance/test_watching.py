@@ -91,6 +91,8 @@ def test_jobs_that_never_start_a_process_pause_the_project(desk: ToyDesk) -> Non
     assert "3 jobs in a row ended without having started a process" in status.pause_reason
     verdicts = jobs.summary(desk.database, "mass")["verdicts"]
     assert verdicts[findings.NEVER_RAN] == 3
+    code, said = desk.run("watch", "mass", "--until-done")
+    assert code == 11 and "paused (3 jobs in a row ended" in said
 
 
 def test_a_pool_that_refuses_is_asked_three_times(desk: ToyDesk) -> None:

@@ -688,6 +688,19 @@ def test_a_wrong_command_parks_no_file_though_one_that_began_later_committed(mak
     assert world.files("parked") == []
 
 
+def test_a_wrong_command_parks_no_file_while_others_have_yet_to_tell(make: Make) -> None:
+    world = make(2, files_per_process=1, policy={"retry": {"configuration": {"base_delay": 0}}})
+    slow = world.start()
+    slow.take(1)
+    for _ in range(2):
+        assert list(fail(world, CONFIGURATION, 1).ids) == ["f001"]
+    assert world.files("parked") == []
+    slow.commit()
+    for _ in range(2):
+        fail(world, CONFIGURATION, 1)
+    assert world.files("parked") == ["f001"]
+
+
 def test_a_file_that_alone_meets_a_wrong_command_is_parked(make: Make) -> None:
     world = make(1, policy={"retry": {"configuration": {"base_delay": 0}}})
     fail(world, CONFIGURATION)

@@ -84,7 +84,7 @@ class Storm:
         job.stage_near(OutputRecord("o", destination, made.url, final, made.size, made.checksum, near=str(self.near)))
         return process
 
-    def until(self, so: Callable[[], object], what: str, seconds: float = 90.0) -> float:
+    def until(self, so: Callable[[], object], what: str, seconds: float = 180.0) -> float:
         """Let transfers go on until something is so; return how long it took."""
         began = time.monotonic()
         while not so():

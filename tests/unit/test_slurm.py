@@ -152,6 +152,15 @@ def test_a_job_that_ran_twice_between_two_looks_died_once() -> None:
     assert not list(states.happened(0, JobState.RUNNING, 1, now, Path("err.0")))
 
 
+def test_a_job_that_no_node_can_run() -> None:
+    """Slurm says that it failed by signal 1, which it never had."""
+    (end,) = states.happened(
+        0, JobState.IDLE, 0, Standing("7_0", "n", "FAILED", "BadConstraints", signal=1), Path("err.0")
+    )
+    assert (end.kind, end.state, end.signal, end.exit_code) == ("LAUNCH_FAILED", JobState.REMOVED, None, None)
+    assert "BadConstraints: no node is such as it asks for" in (end.reason or "")
+
+
 def test_a_folder_that_nodes_do_not_see() -> None:
     now = Standing("7_0", "n", "FAILED", signal=53, node="c12", started_at=5.0)
     (*_, end) = states.happened(0, JobState.IDLE, 0, now, Path("/away/err.0"))
