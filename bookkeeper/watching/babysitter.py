@@ -19,14 +19,14 @@ from bookkeeper.failures import Evidence
 from bookkeeper.ledger.door import bury
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
-from bookkeeper.watching import holding, printed
+from bookkeeper.watching import holding, taking
 from bookkeeper.watching.settling import settle
 from bookkeeper.watching.systems import Systems, known_of
 from bookkeeper.watching.waiting import deliverable
-from bookkeeper_schema.states import OVER, JobState
+from bookkeeper_schema.states import JobState
 
 if TYPE_CHECKING:
-    from bookkeeper.executors.batch import Asks, Known, Seen
+    from bookkeeper.executors.batch import Asks, Known
     from bookkeeper.spec import Spec
 
 BACK_OFF: Final = (1.0, 60.0)
@@ -125,10 +125,7 @@ class Babysitter:
         """Take in what happened to jobs; now and then, what the batch system itself says."""
         for one in submissions:
             try:
-                system, known = self._systems.of_submission(one), known_of(one)
-                position, seen = system.follow(known)
-                if seen or position != known.position:
-                    self._take_in(one["project"], system, known, position, seen)
+                taking.follow(self._database, one["project"], self._systems.of_submission(one), known_of(one))
             except BookkeeperError as error:
                 self._note(error)
         if time.monotonic() >= self._reconcile_at:
@@ -136,12 +133,6 @@ class Babysitter:
         if time.monotonic() >= self._renew_at:
             self._renew_at = time.monotonic() + RENEW
             self._renew(submissions)
-
-    def _take_in(self, project: str, system: Any, known: Known, position: str | None, seen: Sequence[Seen]) -> None:
-        """Record what happened to jobs of a submission, and keep what those that are over printed."""
-        jobs.observe(self._database, project, known.id, known.position, position, seen)
-        over = {told.number for told in seen if told.state in OVER}
-        printed.keep(self._database, system, known, sorted(over & known.open.keys()))
 
     def _reconcile(self) -> None:
         """Ask every batch system once about all that is open."""
@@ -160,7 +151,7 @@ class Babysitter:
                 for number, seen in system.reconcile([known for _, known in ours.values()]).items():
                     project, known = ours[number]
                     if seen:
-                        self._take_in(project, system, known, known.position, seen)
+                        taking.take_in(self._database, project, system, known, known.position, seen)
             except BookkeeperError as error:
                 self._note(error)
 

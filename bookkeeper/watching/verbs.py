@@ -1,21 +1,31 @@
-"""What people do to jobs in a batch system: kill, hold, release, fetch what they printed."""
+"""What people do to jobs in a batch system: kill, hold, release, try again.
+
+Nobody need look after the project at that moment: a verb takes in by itself what became of the jobs.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bookkeeper import jobs, projects
 from bookkeeper.catalog import Database
-from bookkeeper.errors import NotFound, UsageError
+from bookkeeper.errors import BookkeeperError, NotFound, UsageError
 from bookkeeper.ledger.door import bury
-from bookkeeper.watching.systems import Systems
+from bookkeeper.watching import taking
+from bookkeeper.watching.systems import Systems, known_of
 from bookkeeper_schema.states import JobState
 
 LIVE: Final = ("active", "staged")
+
+PATIENCE: Final = 5.0
+"""Seconds that a verb waits at most until the batch system tells that it was done. It may take longer; whoever looks next
+takes it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +67,11 @@ def kill(database: Database, project: str, chosen: Chosen, reason: str | None = 
     found = _chosen(database, project, chosen, (JobState.INTENDED, *_OPEN))
     processes = _processes(database, project, chosen, [one["job"] for one in found])
     if not found and not processes and not chosen.everything:
-        raise _nothing(project, chosen)
+        raise _nothing(project, chosen, "in a queue")
     buried = tuple(process for process in processes if bury(database, process, why, counted=False))
-    names = _told(database, [one for one in found if one["job"]], "remove", why, elsewhere=bool(processes))
+    told = [one for one in found if one["job"]]
+    names = _told(database, told, "remove", why, elsewhere=bool(processes))
+    _await(database, told, "remove")
     return Done(names, buried, paused)
 
 
@@ -68,18 +80,23 @@ def hold(database: Database, project: str, chosen: Chosen, reason: str | None = 
     why = f"held by {getpass.getuser()}" + (f": {reason}" if reason else "")
     found = _chosen(database, project, chosen, (JobState.IDLE, JobState.RUNNING, JobState.SUSPENDED))
     if not found:
-        raise _nothing(project, chosen)
+        raise _nothing(project, chosen, "waiting or running")
     names = _told(database, found, "hold", why)
     processes = _processes(database, project, chosen, list(names))
-    return Done(names, tuple(one for one in processes if bury(database, one, why, counted=False)))
+    buried = tuple(one for one in processes if bury(database, one, why, counted=False))
+    _await(database, found, "hold")
+    return Done(names, buried)
 
 
 def release(database: Database, project: str, chosen: Chosen) -> Done:
-    """Let held jobs run again."""
+    """Let held jobs run again: whatever their batch system holds by now. Raises `NotFound` where it holds none of them."""
+    _ask(database, _chosen(database, project, chosen, _OPEN))
     found = _chosen(database, project, chosen, (JobState.HELD,))
     if not found:
-        raise _nothing(project, chosen)
-    return Done(_told(database, found, "release", None))
+        raise _nothing(project, chosen, "held", known=bool(_chosen(database, project, chosen, _OPEN)))
+    names = _told(database, found, "release", None)
+    _await(database, found, "release")
+    return Done(names)
 
 
 def resubmit(database: Database, project: str, process: int | None = None) -> Done:
@@ -133,15 +150,22 @@ _OPEN: Final = (JobState.IDLE, JobState.RUNNING, JobState.SUSPENDED, JobState.HE
 
 
 def _chosen(database: Database, project: str, chosen: Chosen, states: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows of the jobs that are meant."""
+    """Return the rows of the jobs that are meant. A job is on a node where it, or its live process, says so.
+
+    The two may call a machine differently: one has its name from the batch system, the other from the machine.
+    """
     projects.status(database, project)
     of = None if chosen.process is None else jobs.of_process(database, chosen.process)
+    there: set[tuple[str, str]] = set()
+    if chosen.node is not None:
+        live = database.rows(_PROCESSES, {"project": project})
+        there = {(one["executor"], one["job_id"]) for one in live if one["node"] == chosen.node}
     return [
         row
         for row in jobs.table(database, project, everything=True)
         if row["state"] in states
         and (chosen.job is None or row["job"] == chosen.job)
-        and (chosen.node is None or row["node"] == chosen.node)
+        and (chosen.node is None or row["node"] == chosen.node or (row["executor"], row["job"]) in there)
         and (chosen.process is None or row["process_id"] == chosen.process or _runs(of, row))
     ]
 
@@ -167,8 +191,7 @@ def _told(
     database: Database, found: Sequence[Mapping[str, Any]], verb: str, reason: str | None, *, elsewhere: bool = False
 ) -> tuple[str, ...]:
     """Tell the batch systems of this host; return the batch ids. Raises `UsageError` for jobs of other hosts only."""
-    host = socket.gethostname()
-    ours = [one for one in found if one["host"] == host]
+    ours = _of_this_host(found)
     if found and not ours and not elsewhere:
         raise UsageError(
             f"the jobs were submitted on {found[0]['host']}: only there their batch system knows of them",
@@ -191,17 +214,73 @@ def _told(
     return tuple(one["job"] for one in ours)
 
 
+def _await(database: Database, found: Sequence[Mapping[str, Any]], verb: str) -> None:
+    """Take in that it was done, as soon as the batch systems of this host tell it; no failure where they do not yet."""
+    until, systems = time.monotonic() + PATIENCE, Systems(database)
+    ours = _of_this_host(found)
+    names = {(one["tag"], one["job"]) for one in ours}
+    try:
+        with contextlib.suppress(BookkeeperError):
+            while True:
+                _follow(database, systems, ours)
+                late = [
+                    one
+                    for one in _submissions(database, ours)
+                    for job in one["unfinished"]
+                    if (one["tag"], job["batch_id"]) in names and _is_late(verb, job["state"])
+                ]
+                left = until - time.monotonic()
+                if not late or left <= 0:
+                    return
+                systems.of_submission(late[0]).wait(min(left, 0.5))
+    finally:
+        systems.close()
+
+
+def _follow(database: Database, systems: Systems, found: Sequence[Mapping[str, Any]]) -> None:
+    for one in _submissions(database, found):
+        taking.follow(database, one["project"], systems.of_submission(one), known_of(one))
+
+
+def _is_late(verb: str, state: str) -> bool:
+    """Tell whether an unfinished job in this state is not yet what the verb makes of it."""
+    if verb == "release":
+        return state == JobState.HELD
+    return verb == "remove" or state != JobState.HELD
+
+
+def _ask(database: Database, found: Sequence[Mapping[str, Any]]) -> None:
+    """Take in how jobs stand in the batch systems of this host: what these told since, and what they say now."""
+    systems, ours = Systems(database), _of_this_host(found)
+    try:
+        _follow(database, systems, ours)
+        for one in _submissions(database, ours):
+            system, known = systems.of_submission(one), known_of(one)
+            if seen := system.reconcile([known]).get(known.id):
+                taking.take_in(database, one["project"], system, known, known.position, seen)
+    finally:
+        systems.close()
+
+
+def _of_this_host(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    host = socket.gethostname()
+    return [one for one in found if one["host"] == host]
+
+
 def _submissions(database: Database, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the submissions of jobs that a batch system has, those that have jobs which are not over."""
     projects_ = dict.fromkeys(one["project"] for one in found)
     tags = {one["tag"] for one in found}
     known = {one["tag"]: one for project in projects_ for one in jobs.submissions(database, project)}
-    return [one for tag, one in known.items() if tag in tags]
+    return [one for tag, one in known.items() if tag in tags and one["settled_at"] is not None]
 
 
-def _nothing(project: str, chosen: Chosen) -> NotFound:
+def _nothing(project: str, chosen: Chosen, state: str, *, known: bool = False) -> NotFound:
+    """Return the error for jobs that are not there, or, where they are ``known``, not in that state."""
     words = {"process": chosen.process, "node": chosen.node, "job": chosen.job}
     said = ", ".join(f"{name} {value}" for name, value in words.items() if value is not None)
+    what = f"no job of {project} is {state}" if known or not said else f"project {project} has no such job"
     return NotFound(
-        f"project {project} has no such job" + (f" ({said})" if said else ""),
+        what + (f" ({said})" if said else ""),
         remedy=f"`bookkeeper jobs {project}` shows the queue",
     )

@@ -64,6 +64,76 @@ def test_a_queue_is_shown_held_released_killed_and_goes_on(desk: ToyDesk, monkey
     assert "finding" not in status and "jobs  " not in status
 
 
+def test_verbs_tell_what_became_of_jobs_where_nobody_looks_after_them(
+    desk: ToyDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.setattr(verbs, "PATIENCE", 60.0)
+    sitter = desk.begin(BLOCKED, jobs=2)
+    until(lambda: (sitter.step(), len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 2)[1], "two run")
+    none = run("release", "mass")
+    assert none.code == 3 and "no job of mass is held" in none.err
+    assert "2 jobs held, 2 processes rolled back" in ok("hold", "mass").out
+    assert ok("jobs", "mass").lines[0] == "2 held" and desk.states() == ["held"] * 2
+    again = run("hold", "mass")
+    assert again.code == 3 and "no job of mass is waiting or running" in again.err
+    named = run("release", "mass", "--job", "77.0")
+    assert named.code == 3 and "project mass has no such job (job 77.0)" in named.err
+    assert "2 jobs released" in ok("release", "mass").out
+    assert "held" not in desk.states()
+    assert "2 jobs removed" in ok("kill", "mass").out
+    assert desk.states() == ["removed"] * 2
+    assert len(desk.events("job.removed")) == 2 and len(desk.events("job.held")) == 2
+
+
+def test_what_the_batch_system_holds_is_released_though_the_catalog_does_not_know(
+    desk: ToyDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.setattr(verbs, "PATIENCE", 60.0)
+    sitter = desk.begin(BLOCKED, jobs=2)
+    until(lambda: (sitter.step(), len(desk.running()) == 2)[1], "two run")
+    job = desk.running()[0]
+    desk.pool.hold([job], "by other means")
+    log = desk.pool.queue / job.partition(".")[0] / "log"
+    until(lambda: '"held"' in log.read_text(), "the pool holds it")
+    assert desk.states() == ["running"] * 2
+    assert ok("release", "mass", "--json").json["jobs"] == [job]
+    assert desk.states().count("held") == 0 and len(desk.events("job.held")) == 1
+
+
+def test_a_verb_ends_where_the_batch_system_does_not_tell_it_yet(
+    desk: ToyDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.setattr(verbs, "PATIENCE", 0.1)
+    sitter = desk.begin(BLOCKED, jobs=1)
+    until(lambda: (sitter.step(), len(desk.running()) == 1)[1], "one runs")
+    with monkeypatch.context() as patched:
+        patched.setattr("toypool.ToyPool.hold", lambda *_: None)
+        assert "1 job held" in ok("hold", "mass").out
+    assert desk.states() == ["running"]
+
+
+def test_a_node_is_called_as_the_batch_system_or_as_the_machine_calls_it(
+    desk: ToyDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.setattr(verbs, "PATIENCE", 60.0)
+    sitter = desk.begin(BLOCKED, jobs=2)
+    until(lambda: (sitter.step(), len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 2)[1], "two run")
+    slots = {row["batch_id"]: row["node"] for row in desk.rows("SELECT batch_id, node FROM jobs")}
+    of = {row["job_id"]: row for row in desk.rows("SELECT id, job_id, node FROM processes WHERE state = 'active'")}
+    one, two = sorted(of)
+    assert of[one]["node"] == of[two]["node"] == socket.gethostname() and slots[one] != slots[two]
+    done = ok("kill", "mass", "--node", slots[one], "--json").json
+    assert (done["jobs"], done["processes"]) == ([one], [of[one]["id"]])
+    done = ok("kill", "mass", "--node", of[two]["node"], "--json").json
+    assert (done["jobs"], done["processes"]) == ([two], [of[two]["id"]])
+    assert desk.states() == ["removed"] * 2
+    assert run("kill", "mass", "--node", "nowhere").code == 3
+
+
 def test_what_was_intended_is_not_submitted_once_a_person_killed_it(
     desk: ToyDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
