@@ -216,23 +216,29 @@ def _told(
 
 def _await(database: Database, found: Sequence[Mapping[str, Any]], verb: str) -> None:
     """Take in that it was done, as soon as the batch systems of this host tell it; no failure where they do not yet."""
-    until, systems = time.monotonic() + PATIENCE, Systems(database)
-    ours = _of_this_host(found)
-    names = {(one["tag"], one["job"]) for one in ours}
+    until, ours = time.monotonic() + PATIENCE, _of_this_host(found)
+    with contextlib.suppress(BookkeeperError):
+        while not _is_told(database, ours, verb, until - time.monotonic()):
+            pass
+
+
+def _is_told(database: Database, found: Sequence[Mapping[str, Any]], verb: str, left: float) -> bool:
+    """Look once, and tell whether that is the end of it; else wait until something may have happened.
+
+    The systems are made anew: those that are asked, and have no log, would not be asked again so soon.
+    """
+    systems, names = Systems(database), {(one["tag"], one["job"]) for one in found}
     try:
-        with contextlib.suppress(BookkeeperError):
-            while True:
-                _follow(database, systems, ours)
-                late = [
-                    one
-                    for one in _submissions(database, ours)
-                    for job in one["unfinished"]
-                    if (one["tag"], job["batch_id"]) in names and _is_late(verb, job["state"])
-                ]
-                left = until - time.monotonic()
-                if not late or left <= 0:
-                    return
-                systems.of_submission(late[0]).wait(min(left, 0.5))
+        _follow(database, systems, found)
+        late = [
+            one
+            for one in _submissions(database, found)
+            for job in one["unfinished"]
+            if (one["tag"], job["batch_id"]) in names and _is_late(verb, job["state"])
+        ]
+        if late and left > 0:
+            systems.of_submission(late[0]).wait(min(left, 1.0))
+        return not late or left <= 0
     finally:
         systems.close()
 
