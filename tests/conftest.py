@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from bookkeeper.catalog import create
 from ledgers import new_catalog
-from services import postgres
+from services import AT_END, postgres
 from services.reach import Reach, served
 from toys import make_zmumu
 
@@ -115,6 +115,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    AT_END.close()
     if _unexcused and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -19,7 +19,6 @@ The comments are ``% file: NAME`` (the block is written to that file; shell scri
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import doctest
 import functools
@@ -37,6 +36,7 @@ from typing import Any
 
 from sybil import Document, Example, Region, Sybil
 
+from services import AT_END
 from toys import make_zmumu
 
 SHOWN_ONLY = {"text", "mermaid"}
@@ -228,7 +228,7 @@ def matches(expected: str, printed: str) -> bool:
 @functools.cache
 def _root_files() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="bookkeeper-data-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    AT_END.callback(shutil.rmtree, folder, ignore_errors=True)
     make_zmumu(folder)
     return folder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from services import AT_END
 
 SCRIPTS = Path(__file__).parent / "batch"
 SLOTS = 8
@@ -126,5 +127,5 @@ def _speak_to(config: str) -> None:
 def _shared() -> Pool:
     require()
     pool = Pool()
-    atexit.register(pool.stop)
+    AT_END.callback(pool.stop)
     return pool

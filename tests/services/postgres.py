@@ -5,7 +5,6 @@ Debian's ``postgresql`` where it is installed, else the one that the package `pi
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import importlib.util
@@ -22,6 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
+
+from services import AT_END
 
 QUICK = ("fsync=off", "full_page_writes=off", "max_wal_size=64MB", "shared_buffers=32MB")
 """Settings for tests: a killed server loses nothing by them, only a killed machine does."""
@@ -45,7 +46,7 @@ def _brought() -> Path:
     place = Path(str(found.origin)).parent
     if os.getuid() == 0:
         copy = Path(tempfile.mkdtemp(prefix="bk-pg-programs-"))
-        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        AT_END.callback(shutil.rmtree, copy, ignore_errors=True)
         copy.chmod(0o755)
         for name in (f"{place.name}/pginstall", f"{place.name}.libs"):  # the programs, and their shared libraries
             shutil.copytree(place.parent / name, copy / name, symlinks=True)
@@ -199,6 +200,4 @@ class Catalogs:
 @functools.cache
 def shared() -> Catalogs:
     """Return the catalogs of the one server that all tests of this process share; it stops with the process."""
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return Catalogs(stack.enter_context(running()))
+    return Catalogs(AT_END.enter_context(running()))

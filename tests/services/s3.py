@@ -5,7 +5,6 @@ It heeds ``If-None-Match`` where S3 did from the start: at an upload, and at the
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import http.client
@@ -14,6 +13,8 @@ import sys
 import time
 
 import pytest
+
+from services import AT_END
 
 PROGRAM = """
 import signal
@@ -73,7 +74,7 @@ class S3:
 def shared() -> S3:
     """The server of the session."""
     server = S3()
-    atexit.register(server.kill)
+    AT_END.callback(server.kill)
     return server
 
 

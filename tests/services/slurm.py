@@ -5,7 +5,6 @@ It needs root and Debian's packages, which the script installs. Started once in 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -22,6 +21,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from services import AT_END
 
 SCRIPT = Path(__file__).parent / "batch" / "slurm-up.sh"
 
@@ -124,9 +125,7 @@ def running(*, accounting: bool = False) -> Iterator[Slurm]:
 @functools.cache
 def shared(*, accounting: bool = False) -> Slurm:
     """Return the Slurm that all tests of this process share; it stops with the process."""
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(running(accounting=accounting))
+    return AT_END.enter_context(running(accounting=accounting))
 
 
 def needed() -> None:

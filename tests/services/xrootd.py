@@ -7,7 +7,6 @@ Debian's ``xrootd-server``, installed where that is possible. It refuses to run 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -21,6 +20,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+
+from services import AT_END
 
 CONFIGURATION = """\
 oss.localroot {data}
@@ -129,8 +130,8 @@ def new() -> XRootD:
         pytest.skip("privilege: only root can run XRootD as the user of its package")
     folder = Path(tempfile.mkdtemp(prefix="bookkeeper-xrootd-"))
     server = XRootD(folder)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(server.kill)
+    AT_END.callback(shutil.rmtree, folder, ignore_errors=True)
+    AT_END.callback(server.kill)
     server.start()
     return server
 
