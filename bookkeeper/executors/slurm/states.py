@@ -131,10 +131,10 @@ def _end(number: int, state: JobState, now: Standing, stderr: Path) -> Seen:
     elif kind == "FAILED" and signal == _OUTPUT:
         kind, signal, code = "LAUNCH_FAILED", None, None
         reason = f"its node could not write to {stderr.parent}: do nodes see that folder?"
-    elif kind == "FAILED" and not now.node:
+    elif kind == "FAILED" and now.reason and not now.node:
         kind, state, signal, code = "LAUNCH_FAILED", JobState.REMOVED, None, None
         why = f"{now.reason}: no node is such as it asks for" if now.reason == "BadConstraints" else now.reason
-        reason = f"Slurm could not run it ({why or 'it does not say why'})"
+        reason = f"Slurm could not run it ({why})"
     elif kind == "CANCELLED":
         reason = f"cancelled{_by_whom(now.state)}"
         code = None
