@@ -7,6 +7,7 @@ import ipaddress
 import signal
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -89,6 +90,10 @@ def listening(place: Place) -> Iterator[tuple[socket.socket, str]]:
         yield bound, f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+SWITCH: Final = 0.0005
+"""Seconds after which one thread lets another run: the event loop and the writer wait for each other all the time."""
+
+
 class Server(uvicorn.Server):
     """uvicorn, serving a catalog; ``ready`` is called when it answers."""
 
@@ -134,6 +139,7 @@ def serve_one(
     that others could reach).
     """
     guarded(place, open_to_all=parts.guard is None or isinstance(parts.guard, Open))
+    sys.setswitchinterval(SWITCH)
     with listening(place) as (bound, url):
         Server(database, place, parts, lambda: on_ready(url)).run(sockets=[bound])
 
