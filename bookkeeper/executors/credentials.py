@@ -61,10 +61,11 @@ def keep_copies(asks: Asks, folder: Path) -> None:
 
 
 def remove_copies(folder: Path) -> None:
-    """Remove what `keep_copies` made; nobody reads it any more."""
+    """Remove what `keep_copies` made, also where it was killed in the middle; nobody reads it any more."""
     for name in (PROXY, TOKEN):
-        with contextlib.suppress(OSError):
-            (folder / name).unlink()
+        for one in (folder / name, *folder.glob(f".{name}.*")):
+            with contextlib.suppress(OSError):
+                one.unlink()
 
 
 def of_copies(asks: Asks, folder: Path) -> dict[str, str]:

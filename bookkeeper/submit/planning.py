@@ -59,7 +59,7 @@ def plan(spec: Spec, database: Database | None, *, jobs: int | None = None) -> P
     else:
         action = "start"
         count = _count(spec, database, warnings)
-        if not count and not warnings:
+        if not count:
             action = "refused"
             warnings.append("there is no file to be processed")
     values = {"process": "1", "partition": "0", "inputs": "{inputs}"}

@@ -319,6 +319,17 @@ def test_plan_changes_nothing(desk: Desk) -> None:
     assert plan(spec, desk.database).action == "finished"
 
 
+@pytest.mark.parametrize("program", ['"true"', '"no-such-program-here"'])
+def test_a_plan_without_files_would_be_refused(desk: Desk, program: str) -> None:
+    desk.catalog.define_dataset("none", names=["nothing-*"])
+    desk.spec(program=program)
+    path = desk.folder / "spec.toml"
+    path.write_text(path.read_text().replace('files = ["data/*.root"]', 'dataset = "none"'))
+    planned = plan(load(path), desk.database)
+    assert (planned.action, planned.files) == ("refused", 0)
+    assert "there is no file to be processed" in planned.warnings
+
+
 def _set() -> threading.Event:
     """A stop that was asked for before anything ran: the project is started, and no more."""
     stop = threading.Event()

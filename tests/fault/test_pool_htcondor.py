@@ -115,7 +115,7 @@ def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_pat
         told = {word: scene.reasons(name_of(number)) for number, word in PLAN.items()}
         print(told)
         expected = {
-            "held": ["was held: a person's"], "removed": ["was removed: via condor_rm"], "evicted": ["was evicted", AGAIN],
+            "held": ["was held: a person's"], "removed": ["was removed: via condor_rm"], "evicted": ["was evicted"],
             "memory": ["memory usage exceeded"], "shadow": [AGAIN],
             "starter": ["was evicted: job not found at execution machine", AWAY_TOO_LONG, AGAIN],
             "startd": [AWAY_TOO_LONG], "schedd": ["killed by signal 9"],
