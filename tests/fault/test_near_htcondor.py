@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 import bookkeeper
@@ -18,6 +20,24 @@ pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 EXECUTOR = 'kind = "htcondor"\njobs = 8\nmemory = "100MiB"'
 PROCESSES = 6
+
+SLOW = """
+import sys, time
+from bookkeeper import stageout
+from bookkeeper.catalog import open_existing
+from bookkeeper.transfers import carrying
+database = open_existing(sys.argv[1])
+while (one := carrying.claim_next(database, seconds=15)) is None:
+    time.sleep(0.02)
+def slow(near, url, *, size, checksum, on_progress):
+    print("carries", flush=True)
+    while True:
+        on_progress(0)
+        time.sleep(0.2)
+stageout.transfer = slow
+carrying.carry(database, one, seconds=15)
+"""
+"""The link is its alone, until it is killed and its claim has run out."""
 
 
 def build(folder: Path, environment: dict[str, str]) -> Scene:
@@ -38,49 +58,33 @@ def build(folder: Path, environment: dict[str, str]) -> Scene:
     return scene
 
 
-def workers(scene: Scene) -> list[psutil.Process]:
-    """The transfer workers of the scene's catalog."""
-    found = []
-    for process in psutil.process_iter():
+@contextlib.contextmanager
+def slow_worker(scene: Scene) -> Iterator[subprocess.Popen[str]]:
+    """A transfer worker that takes the first output of all, and is at it until it is killed."""
+    words = [sys.executable, "-c", SLOW, scene.url]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
-            if process.cmdline()[-2:] == ["bookkeeper.transfers", scene.url]:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def kill_one_that_carries(scene: Scene) -> None:
-    """Kill a transfer worker in the middle of its work: the link is taken until its claim runs out, a minute later."""
-
-    def kill() -> bool:
-        for process in workers(scene):
-            try:
-                process.suspend()
-                if scene.rows("SELECT 1 FROM transfers WHERE state = 'running'"):
-                    process.kill()
-                    return True
-                process.resume()
-            except psutil.NoSuchProcess:
-                continue
-        return False
-
-    until(kill, "a worker that carries an output", 60)
+            yield process
+        finally:
+            process.kill()
 
 
 def test_slots_are_free_while_outputs_are_on_their_way(tmp_path: Path) -> None:
     pool = condor.shared()
     scene = build(tmp_path, pool.environment)
-    scene.submit()
     try:
-        kill_one_that_carries(scene)
-        busy = "SELECT count(*) AS n FROM jobs WHERE state <> 'completed'"
-        until(lambda: scene.rows(busy)[0]["n"] == 0, "all jobs are over", 50)
-        staged = scene.rows("SELECT count(*) AS n FROM processes WHERE state = 'staged'")[0]["n"]
-        assert staged >= PROCESSES - 2
-        constraint = f'strcmp(substr(Iwd, 0, {len(str(tmp_path))}), "{tmp_path}") == 0'
-        assert pool.tool("condor_q", "-allusers", "-constraint", constraint, "-af", "ClusterId") == ""
-        assert len(list((tmp_path / "near").rglob("mass-*.root"))) >= staged
+        with slow_worker(scene) as slow:
+            scene.submit()
+            assert slow.stdout is not None
+            assert slow.stdout.readline() == "carries\n"
+            staged = "SELECT count(*) AS n FROM processes WHERE state = 'staged'"
+            until(lambda: scene.rows(staged)[0]["n"] == PROCESSES, "all outputs lie at the near storage", 120)
+            busy = "SELECT count(*) AS n FROM jobs WHERE state <> 'completed'"
+            until(lambda: scene.rows(busy)[0]["n"] == 0, "all jobs are over", 120)
+            constraint = f'strcmp(substr(Iwd, 0, {len(str(tmp_path))}), "{tmp_path}") == 0'
+            assert pool.tool("condor_q", "-allusers", "-constraint", constraint, "-af", "ClusterId") == ""
+            assert len(list((tmp_path / "near").rglob("mass-*.root"))) == PROCESSES
+            assert scene.rows(staged)[0]["n"] == PROCESSES
         scene.finished(200)
     finally:
         scene.stop()
