@@ -6,10 +6,9 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bookkeeper import logs
 from bookkeeper.catalog import Database
@@ -32,15 +31,12 @@ from bookkeeper.protocol import Fate, Mark, StartProcess, Status
 from bookkeeper.worker import command, freight, inputs, job, measured, payload, report, surroundings
 from bookkeeper.worker.evidence import CommandFailed, evidence_of, message_of
 from bookkeeper.worker.freight import Landed
-from bookkeeper.worker.job import Job, Outcome, OutputSpec
-from bookkeeper.worker.outputs import in_general, is_there
+from bookkeeper.worker.job import Job, Outcome
+from bookkeeper.worker.outputs import Made, in_general, is_there, require_destination, store
 from bookkeeper.worker.scratch import scratch_folder
 from bookkeeper.worker.steps import OnEvent, Steps
 from bookkeeper.worker.watch import SIGNALS, Interrupted, Watch
 from bookkeeper_schema.states import Step
-
-if TYPE_CHECKING:
-    from bookkeeper.validation import Validation
 
 BATCH_ID: Final = "BOOKKEEPER_JOB_ID"
 """The variable in which a job of a batch system finds what that calls it."""
@@ -93,16 +89,6 @@ def _introduction(job_: Job) -> StartProcess:
 
 def _node(job_: Job) -> str:
     return job_.node or socket.gethostname()
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """An output as the command left it, proved."""
-
-    spec: OutputSpec
-    path: Path
-    checksum: str
-    proof: Validation | None
 
 
 class _Worker:
@@ -166,12 +152,15 @@ class _Worker:
             places = self._watch.run(lambda: inputs.within_reach(files, copies, self._watch.check, whole=partitioned))
             given = [file for file in files if file.id in places]
             outputs = surroundings.output_paths(scratch, self._process, self._job.outputs)
+            self._require_destinations(outputs)
             self._analyse(landed, scratch, [places[file.id] for file in given], outputs)
             self._judge(scratch, given, places)
             made = self._prove(outputs)
             self.steps.begin(Step.OUTPUT_STORAGE)
             for one in made:
-                self._store(one)
+                self._watch.run(
+                    partial(store, self._process, one, adopt=self._job.adopt, on_progress=self._watch.check)
+                )
             self._watch.check()
             return self._commit(no_output=not made)
 
@@ -275,7 +264,7 @@ class _Worker:
             raise ValidationError(f"{whole}: {first.name} was {first.state}: {first.reason}")
         self._consumed = [file for file in given if file.state == "consumed"]
 
-    def _prove(self, outputs: list[Path]) -> list[_Made]:
+    def _prove(self, outputs: list[Path]) -> list[Made]:
         """Take the checksums of what the command left, then prove it."""
         left = [pair for pair in zip(self._job.outputs, outputs, strict=True) if is_there(*pair)]
         checksums = [self._watch.run(partial(adler32_of, path)) for _, path in left]
@@ -286,28 +275,17 @@ class _Worker:
                 proof = self._watch.run(ask)
             except ValidationError as error:
                 raise ValidationError(in_general(str(error), spec, path)) from error
-            made.append(_Made(spec, path, checksum, proof))
+            made.append(Made(spec, path, checksum, proof))
         return made
 
-    def _store(self, made: _Made) -> None:
+    def _require_destinations(self, outputs: list[Path]) -> None:
+        """Spare the command a run whose outputs could not be stored anyway."""
         try:
-            self._watch.run(
-                lambda: self._process.stage_out(
-                    made.path,
-                    made.spec.destination,
-                    made.spec.name,
-                    key=made.spec.key,
-                    validate=None,
-                    expect=made.spec.expect,
-                    adopt=self._job.adopt,
-                    checksum=made.checksum,
-                    proof=made.proof,
-                    on_progress=self._watch.check,
-                    near=made.spec.near,
-                )
-            )
-        except StorageError as error:  # in words that are the same for every process it happens to
-            raise StorageError(in_general(str(error), made.spec, made.path), remedy=error.remedy) from error
+            for spec, path in zip(self._job.outputs, outputs, strict=True):
+                self._watch.run(partial(require_destination, self._process, spec, path, adopt=self._job.adopt))
+        except (StorageError, NotAllowed):
+            self.steps.current = Step.OUTPUT_STORAGE  # no file is to blame
+            raise
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

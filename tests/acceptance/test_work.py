@@ -264,14 +264,24 @@ shutil.copy("own/own-zmumu-1.root", os.environ["BOOKKEEPER_OUTPUT"])
 def test_impossible_destination_charges_no_file_and_brakes_the_project(bench: Bench) -> None:
     (bench.folder / "blocked").write_text("a file, not a folder")
     blocked = (replace(bench.output, destination=str(bench.folder / "blocked" / "out")),)
+    ran = bench.folder / "ran"
     for _ in range(3):
-        outcome = bench.work(outputs=blocked)
+        outcome = bench.work("touch", str(ran), outputs=blocked)
         assert (outcome.fate, outcome.step) == ("rolled_back", "output-storage")
+    assert not ran.exists(), "what could not be stored anyway is not made"
     assert bench.attempts() == [0] * 6
     assert bench.project.status().open_state == "paused"
     outcome = bench.work()
     assert (outcome.fate, outcome.exit_code) == ("paused", 11)
     assert "3 failures in a row" in outcome.reason
+
+
+def test_a_destination_that_is_only_away_may_be_back_when_the_output_is_made(bench: Bench) -> None:
+    script = bench.script("import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2]); open('ran', 'w').close()")
+    away = (replace(bench.output, destination="dav://127.0.0.1:1/out"),)
+    outcome = bench.work(*script, "{output}", outputs=away)
+    assert (outcome.fate, outcome.step) == ("rolled_back", "output-storage")
+    assert (bench.folder / "ran").exists()
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="privilege: root may write anywhere")
