@@ -2,6 +2,14 @@
 
 from pathlib import Path
 
-from docblocks import collect_documents
+import pytest
 
-pytest_collect_file = collect_documents(Path(__file__).parent)
+HERE = Path(__file__).parent
+
+# What the tests share asserts, too: a failure there shows the values as it does in a test.
+HELPERS = {path.stem for path in (HERE / "tests").glob("*.py")} - {"conftest"}
+pytest.register_assert_rewrite(*sorted(HELPERS), "services")
+
+from docblocks import collect_documents  # noqa: E402
+
+pytest_collect_file = collect_documents(HERE)

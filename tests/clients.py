@@ -39,6 +39,7 @@ from bookkeeper.protocol import (
     Status,
     StoredOutput,
 )
+from bookkeeper.publishing import publish_pending
 from ledgers import World, sound
 
 PATIENCE = 900
@@ -59,7 +60,7 @@ class Work:
     lease: float = 5.0
     bites: int = 3
     forgets: bool = False
-    """Its database may lose what was not promised to be durable: which files were given to whom."""
+    """Its database may lose what was not promised to be durable: which files were given to whom, what was published."""
 
     @property
     def out(self) -> Path:
@@ -228,6 +229,8 @@ class Crews:
 
 def verdict(world: World, work: Work, files: int) -> Counter[str]:
     """Fail unless every file counts once and the catalog says what the clients were told; return how often what was said."""
+    if work.forgets:  # that an output was published is told again by whoever publishes next
+        assert [problem for _, problem in publish_pending(world.database) if problem] == []
     status = world.catalog.project("p").status()
     assert (status.complete, status.committed, status.files) == (True, files, files)
     counting = "SELECT count(*) FROM consumption WHERE committed = 1"

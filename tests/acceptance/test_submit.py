@@ -211,16 +211,20 @@ def test_worker_that_is_stopped_while_it_starts_says_so(desk: Desk) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="platform: looks at /proc")
 def test_commands_inherit_nothing_of_ours(desk: Desk) -> None:
-    """Not the slot, nor the catalog: three descriptors, no signal blocked or ignored."""
-    payload = """
+    """Not the slot, nor the catalog: three descriptors, no signal blocked or ignored that was not before."""
+    read = """
 import os, signal
+def ignored():
+    line = next(line for line in open("/proc/self/status") if line.startswith("SigIgn"))
+    mask = int(line.split()[1], 16) & 0x7FFFFFFF  # above are the C library's own
+    return mask & ~(1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)  # Python's own
+"""
+    inherited = subprocess.run([sys.executable, "-c", f"{read}print(ignored())"], capture_output=True, check=True)
+    payload = f"""{read}
 listed = sorted(map(int, os.listdir("/proc/self/fd")))  # and the folder's own
 assert listed[:3] == [0, 1, 2] and len(listed) == 4, listed
 assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
-line = next(line for line in open("/proc/self/status") if line.startswith("SigIgn"))
-ignored = int(line.split()[1], 16) & 0x7FFFFFFF  # above are the C library's own
-ignored &= ~(1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)  # Python's own
-assert not ignored, line
+assert ignored() == {int(inherited.stdout)}, ignored()  # what whoever submits ignores, as under nohup
 """
     assert desk.submit(desk.spec(payload + COPY)).exit_code == 0
 

@@ -1,6 +1,6 @@
-"""HTCondor: reading event logs, against its own reader alone; and handing over ten thousand jobs, against a bare submit.
+"""HTCondor: reading event logs, and handing over ten thousand jobs, against its own bindings alone; and the price of a job.
 
-The second needs a pool, as the tests start one; where none can be started there is no such row.
+The last two need a pool, as the tests start one; where none can be started there are no such rows.
 """
 
 from __future__ import annotations
@@ -20,6 +20,18 @@ FEW, ROUNDS = 24, 3
 
 LOG = Path(__file__).parents[1] / "data" / "condor-logs" / "4x-kill-schedd.log"
 """The log of one job: submitted, running, sized, disconnected, reconnected, sized, terminated."""
+
+BARE = """\
+executable = /bin/sleep
+arguments = 60
+transfer_executable = false
+initialdir = {folder}
+output = out.$(Process)
+error = err.$(Process)
+log = events.log
+max_idle = {max_idle}
+requirements = false
+"""
 
 
 def rows() -> Iterator[Row]:
@@ -61,32 +73,47 @@ def _ingestion(folder: Path) -> Row:
 
 
 def _submission(folder: Path) -> Row:
-    """Jobs that wait in the queue; a cluster of one job is what any submission costs."""
+    """Jobs that wait in the queue; the floor is one call of the bindings for as many, made bit by bit as ours are."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     import htcondor2
 
     from bookkeeper.executors import htcondor
     from bookkeeper.executors.batch import Asks, Order
+    from bookkeeper.executors.htcondor.options import Options
     from services import condor
 
     condor.shared()
     htcondor2.reload_config()
     system, count = htcondor.make(folder, {}), iter(range(1 << 20))
 
-    def submit(jobs: int) -> float:
-        place = folder / f"submission-{next(count)}"
-        place.mkdir()
-        asks = Asks(extra=("requirements = false",))
-        order = Order(place.name, jobs, ("/bin/sleep", "60"), place, asks)
+    def place() -> Path:
+        made = folder / f"submission-{next(count)}"
+        made.mkdir()
+        return made
+
+    def remove(cluster: str) -> None:
+        htcondor2.Schedd().act(htcondor2.JobAction.Remove, [cluster], reason=("measured", 0))
+
+    def ours() -> float:
+        where = place()
+        order = Order(where.name, JOBS, ("/bin/sleep", "60"), where, Asks(extra=("requirements = false",)))
         took = seconds(lambda: system.submit(order))
         found = system.find(order)
-        assert found is not None and len(found.jobs) == jobs
-        htcondor2.Schedd().act(htcondor2.JobAction.Remove, [found.batch_id], reason=("measured", 0))
+        assert found is not None and len(found.jobs) == JOBS
+        remove(found.batch_id)
         return took
 
-    found = medians({"many": lambda: submit(JOBS), "one": lambda: submit(1)}, 3)
-    print(f"  submit of {JOBS:,} jobs: {found['many']:.3f} s", file=sys.stderr)
-    return Row(f"submit {JOBS} jobs", found["many"] / found["one"], "submit one job", 20, "lower")
+    def bare() -> float:
+        text = BARE.format(folder=place(), max_idle=Options().max_idle)
+        began = time.perf_counter()
+        made = htcondor2.Schedd().submit(htcondor2.Submit(text), count=JOBS)
+        took = time.perf_counter() - began
+        remove(str(made.cluster()))
+        return took
+
+    found = medians({"ours": ours, "bare": bare}, 5)
+    print(f"  submit of {JOBS:,} jobs: {found['ours']:.3f} s; bare: {found['bare']:.3f} s", file=sys.stderr)
+    return Row(f"submit {JOBS} jobs", found["ours"] / found["bare"], "htcondor2.Schedd.submit alone", 1.5, "lower")
 
 
 def _overhead(folder: Path) -> Row:
