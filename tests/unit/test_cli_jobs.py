@@ -108,7 +108,8 @@ def test_a_verb_ends_where_the_batch_system_does_not_tell_it_yet(
     monkeypatch.chdir(desk.folder)
     monkeypatch.setattr(verbs, "PATIENCE", 0.1)
     sitter = desk.begin(BLOCKED, jobs=1)
-    until(lambda: (sitter.step(), len(desk.running()) == 1)[1], "one runs")
+    delivered = "SELECT 1 FROM processes WHERE delivered > 0"
+    until(lambda: (sitter.step(), desk.running() and desk.rows(delivered))[1], "one runs")
     with monkeypatch.context() as patched:
         patched.setattr("toypool.ToyPool.hold", lambda *_: None)
         assert "1 job held" in ok("hold", "mass").out
