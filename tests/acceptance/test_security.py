@@ -101,6 +101,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def no_leaks(scene: Scene, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No test may make the server fail, or write a token into its log."""
     caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore"):  # the client's own
+        caplog.set_level(logging.WARNING, name)
     yield
     written = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert not [record for record in written if record.exc_info or record.levelno >= logging.ERROR]
