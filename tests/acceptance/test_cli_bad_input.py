@@ -108,7 +108,7 @@ NUMBERS = [
     case("process start part --partition 99", 3, "no partition 99"),
     case("process next 0", 2, "N: '0'", speaks_for="live"),
     case("logs last", 2, "PROCESS: 'last'"),
-    case("logs 1_0", 2, "PROCESS: '1_0'"),
+    case("logs 1_0", 2, "bookkeeper jobs PROJECT"),
     case("logs 1 --tail 0", 2, "--tail"),
     case("logs 99", 3, "no process 99"),
     case("project reopen p one --reason x", 2, "PROCESS"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bookkeeper import nodes
+from bookkeeper import nodes, projects
 from bookkeeper_cli import failures
 from commandline import ok, run
 from failing import FULL, ODD, SEGFAULT, commit, fail, world
@@ -96,6 +96,10 @@ def test_nothing_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert ok("failures", "p").lines == ["p: no process failed", "", "→ bookkeeper status p"]
     assert "excluded" not in ok("status", "p").out
     assert "failures" not in ok("status", "p").out
+    projects.pause(made.database, "p", "the jobs never start")
+    summary, _, heading, pause, *_ = ok("failures", "p").lines
+    assert (summary, heading) == ("p: no process failed", "what was decided")
+    assert "paused  the jobs never start" in pause
     made.close()
 
 

@@ -107,9 +107,10 @@ def _messages(rows: Sequence[View]) -> Iterator[Line]:
 
 
 def _decisions(made: View) -> Iterator[Line]:
-    if made["counts"]:
+    if made["counts"] or made["pauses"]:
         yield []
         yield title("what was decided")
+    if made["counts"]:
         yield from paragraph(", ".join(f"{name} {times:,} ×" for name, times in made["counts"].items()), 2)
     for row in made["pauses"]:
         kind = str(row["kind"]).removeprefix("project.")
