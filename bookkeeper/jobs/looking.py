@@ -21,7 +21,7 @@ SELECT s.id, s.executor, s.tag, s.jobs, s.host, s.folder, s.asks, s.batch_id, s.
 
 OPEN_JOBS: Final = """
 SELECT b.submission_id, b.number, b.batch_id, b.state, b.starts, b.node, b.hold_code, b.hold_subcode, b.reason,
-       b.changed_at
+       b.verdict, b.changed_at
   FROM jobs b CROSS JOIN submissions s
  WHERE s.id = b.submission_id AND s.request_id = (SELECT request_id FROM projects WHERE name = :project) AND b.ended_at IS NULL
  ORDER BY b.submission_id, b.number
@@ -34,11 +34,12 @@ SELECT count(*) AS busy FROM processes p
 """
 
 TABLE: Final = """
-SELECT b.batch_id AS job, b.state, b.starts, b.node, b.process_id, p.state AS process_state, b.hold_code, b.hold_subcode,
+SELECT b.batch_id AS job, b.state, b.starts, b.node, p.id AS process_id, p.state AS process_state, b.hold_code, b.hold_subcode,
        b.exit_code, b.signal, b.reason, b.verdict, b.changed_at, b.started_at, b.ended_at, s.executor, s.batch_id AS submission,
        s.tag, s.host, b.number, j.name AS project
   FROM submissions s JOIN jobs b ON b.submission_id = s.id JOIN projects j ON j.id = s.project_id
-  LEFT JOIN processes p ON p.id = b.process_id
+  LEFT JOIN processes p ON p.id = COALESCE(b.process_id, (SELECT max(q.id) FROM processes q
+              WHERE q.job_id = b.batch_id AND q.request_id = s.request_id AND q.executor = s.executor))
  WHERE s.request_id = (SELECT request_id FROM projects WHERE name = :project)
    AND (:everything/*integer*/ = 1 OR b.ended_at IS NULL OR b.verdict <> 'agree')
  ORDER BY s.id, b.number
@@ -69,7 +70,7 @@ def submissions(database: Database, project: str) -> list[dict[str, Any]]:
 
     ``asks`` is what the batch system was asked for; ``settled_at`` is None where nobody knows whether it has the jobs;
     ``unfinished`` are its jobs that are not over: number, batch_id, state, starts, node, hold_code, hold_subcode, reason,
-    changed_at.
+    verdict (of a held job: that it is to be removed), changed_at.
     """
     found = {row["id"]: {**row, "asks": _asks(row["asks"]), "unfinished": []} for row in _rows(database, project)}
     if found:
@@ -100,7 +101,8 @@ def table(database: Database, project: str, *, everything: bool = False) -> Iter
     """Return the jobs of a request: those that are not over, and those of which batch system and catalog differ.
 
     ``everything``: all. Keys: job, state, starts, node, process_id, process_state, hold_code, hold_subcode, exit_code,
-    signal, reason, verdict, changed_at, started_at, ended_at, executor, submission, tag, host, number, project.
+    signal, reason, verdict, changed_at, started_at, ended_at, executor, submission, tag, host, number, project. A process
+    is there as soon as it was opened, though nobody has heard of it from the batch system.
     """
     yield from database.rows(TABLE, {"project": project, "everything": int(everything)})
 

@@ -45,6 +45,8 @@ def decide(database: Database, systems: Systems, submissions: Sequence[Mapping[s
     for one in submissions:
         held = [job for job in one["unfinished"] if job["state"] == JobState.HELD and not waits_for_person(job)]
         for job in held:
+            if job["verdict"] is not None:
+                continue
             explained = failures.explain(
                 Evidence(
                     message=job["reason"] or "the batch system held it",

@@ -116,6 +116,7 @@ def test_a_process_whose_job_is_dead_is_found_whenever_one_looks(catalog: Catalo
     project = catalog.project("mass")
     first = project.start_process(executor="toy", job_id="t.0")
     other = project.start_process(executor="toy", job_id="t.1")
+    assert [row["process_id"] for row in jobs.table(catalog.database, "mass")] == [first.id, other.id]
     assert jobs.dead(catalog.database, "mass") == []
     ended = [Seen(0, "ended", 1.0, JobState.COMPLETED, died=True, signal=9, reason="killed")]
     jobs.observe(catalog.database, "mass", number, None, "1", ended)
@@ -131,6 +132,17 @@ def test_a_process_whose_job_is_dead_is_found_whenever_one_looks(catalog: Catalo
     again = project.start_process(executor="toy", job_id="t.1")
     assert [row["process"] for row in jobs.dead(catalog.database, "mass")] == [first.id, other.id]
     assert again.id not in [row["process"] for row in jobs.dead(catalog.database, "mass")]
+
+
+def test_a_held_job_is_given_up_once(catalog: Catalog) -> None:
+    number = submit(catalog, "t", 2)
+    held = Seen(1, "held", 1.0, JobState.HELD, hold_code=34, reason="over memory")
+    jobs.observe(catalog.database, "mass", number, None, "1", [held])
+    said = {"job": "t.1", "reason": "over memory"}
+    told = [jobs.decide(catalog.database, "mass", number, 1, said) for _ in range(2)]
+    (one,) = jobs.submissions(catalog.database, "mass")
+    assert (told, [job["verdict"] for job in one["unfinished"]]) == ([True, False], [None, "held: to be removed"])
+    assert len(list(catalog.sql("SELECT 1 FROM events WHERE kind = 'job.given_up'"))) == 1
 
 
 def test_no_process_dies_that_was_opened_after_its_job_was_seen_to_wait_whatever_the_clocks_say(
