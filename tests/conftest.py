@@ -23,11 +23,13 @@ EXCUSED = ("platform:", "privilege:")
 
 # Files that take half a minute or more, longest first: begun last, one of them would keep everybody waiting at the end.
 LONG = (
-    "test_server_kills", "test_postgres_statements", "test_ledger_statements", "test_ledger_failures", "test_copying",
-    "test_ledger_commit", "test_security", "test_demo", "test_journal_kills", "test_ledger_machine",
-    "test_ledger_isolation", "test_ledger_start", "test_postgres_kills", "test_ledger_kills", "test_fuzzing",
-    "test_ledger_leases", "test_plugins", "test_submit", "test_work", "test_cut_off", "test_chaos", "test_rates",
-    "test_journals", "recover", "test_cli_bad_input",
+    "test_server_kills", "test_slurm", "test_postgres_statements", "test_ledger_statements", "test_ledger_failures",
+    "test_object_store_kills", "test_dagman", "test_journal_kills", "test_first_submit", "test_submit", "test_copying",
+    "test_ledger_commit", "test_pool_htcondor", "test_security", "test_ledger_start", "test_ledger_machine",
+    "test_ledger_leases", "test_htcondor_credentials", "test_watching_real", "test_demo", "test_ledger_isolation",
+    "test_postgres_kills", "test_ledger_kills", "test_fuzzing", "test_plugins", "test_work", "test_cut_off", "test_chaos",
+    "test_rates", "test_near_htcondor", "test_cargo", "test_pages", "test_watching", "test_dask", "test_recover_sizes",
+    "test_network_faults", "test_stageout_faults", "test_journals", "recover", "test_cli_bad_input",
 )  # fmt: skip
 
 settings.register_profile("bookkeeper", deadline=None)  # the machine may be busy; speed is measured by `make bench`

@@ -28,6 +28,7 @@ SLEEP = ("sleep", "600")
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
     running = service.shared()
+    running.ready()
     monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
     return running
 
@@ -43,6 +44,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
 @pytest.fixture
 def accounted(monkeypatch: pytest.MonkeyPatch) -> Slurm:
     running = service.shared(accounting=True)
+    running.ready()
     monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
     return running
 

@@ -26,6 +26,7 @@ def desk(tmp_path: Path, zmumu_folder: Path) -> Iterator[ToyDesk]:
 
 def test_slurm_cancels_jobs_and_everything_counts_once(desk: ToyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = slurm.shared()
+    pool.ready()
     for name, value in pool.environment.items():
         monkeypatch.setenv(name, value)
     desk.kind = "slurm"

@@ -93,6 +93,19 @@ class Slurm:
             self.environment[name] = value
         self.node = self.run("sinfo", "--noheader", "--format=%n").split()[0]
 
+    def ready(self) -> None:
+        """Wait until its node takes jobs; one that Slurm gave up is taken back, and why it was is printed."""
+        asked = ("sinfo", "--noheader", f"--nodes={self.node}", "--format=%T|%E")
+        for _ in range(600):
+            state, _, why = self.run(*asked).splitlines()[0].partition("|")
+            if state in ("idle", "mixed", "allocated", "completing"):
+                return
+            print(f"node {self.node} is {state}: {why}")
+            if state.startswith(("down", "drain")):
+                self.run("scontrol", "update", f"NodeName={self.node}", "State=RESUME")
+            select.select([], [], [], 0.2)
+        raise AssertionError(f"node {self.node} takes no jobs: it is {state}, {why}")
+
     def down(self) -> None:
         """Stop it."""
         self._script("down")
