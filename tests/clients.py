@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import random
 import threading
@@ -40,6 +39,7 @@ from bookkeeper.protocol import (
     StoredOutput,
 )
 from bookkeeper.publishing import publish_pending
+from forking import forks
 from ledgers import World, sound
 
 PATIENCE = 900
@@ -197,8 +197,7 @@ class Crews:
         (work.folder / "said").mkdir()
         work.busy.touch()
         stageout.claim(str(work.out), world.database.id)
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["clients"])
+        context = forks()
         self._children = [
             context.Process(target=crew, args=(work, seed, number * threads, threads)) for number in range(processes)
         ]

@@ -6,7 +6,6 @@ Everything a process at work needs is importable from here, because the processe
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import random
 import signal
@@ -294,15 +293,6 @@ def _done(_: object) -> None:
 
 
 # -- children ------------------------------------------------------------------------------------------------------------
-
-
-def forks() -> Any:
-    """A context whose children are forked from a clean server: no threads, no pytest."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["journaling", "ledgerfaults", "bookkeeper.files", "bookkeeper.query", "bookkeeper.projects"]
-    )
-    return context
 
 
 def killed_at(scene: Scene, path: Path, verb: str, n: int) -> None:

@@ -19,6 +19,10 @@ _EVERYWHERE: Final = (
 """Words that stand in many lines of healthy logs: a pattern is rather looked for by something else."""
 
 _CLASSES: Final = frozenset("dDwWsSbBAZ")
+_PLAIN: Final = re.compile(r"[^\\()\[.^$?*+{]+")
+"""Characters that stand for themselves, outside of alternatives."""
+_MARKS: Final = re.compile(r"[\\(\[|]")
+_BRACKETS: Final = re.compile(r"[\\()\[]")
 _FLAGS: Final = re.compile(r"[aimsux-]*:")
 _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 
@@ -57,27 +61,32 @@ def required_literals(pattern: str) -> tuple[str, ...]:
 
 def _of_branch(pattern: str) -> tuple[str, ...]:
     """Return the same for a pattern without alternatives outside of groups: the set whose shortest is longest."""
-    best: tuple[str, ...] = ("",)
+    offered: list[tuple[str, ...]] = [("",)]
     run, position = "", 0
     while position < len(pattern):
+        if plain := _PLAIN.match(pattern, position):  # the last of them may be optional, or repeated
+            run += pattern[position : plain.end() - 1]
+            position = plain.end() - 1
         ends, literal, group = _token(pattern, position)
         optional = pattern[ends : ends + 1] in ("?", "*", "{") and ends < len(pattern)
         if literal and not optional:
             run += literal
-        offered: list[tuple[str, ...]] = [(run.lower(),)]
+        if not literal or optional or pattern[ends : ends + 1] == "+":
+            offered.append((run.lower(),))
+            run = ""
         if group and not optional:
             offered.append(required_literals(group))
-        best = max((best, *offered), key=lambda texts: min(map(_worth, texts)))
-        if not literal or optional or pattern[ends : ends + 1] == "+":
-            run = ""
         position = _end_of_quantifier(pattern, ends)
-    return best
+    return max((*offered, (run.lower(),)), key=_worth)
 
 
-def _worth(text: str) -> float:
-    """Return how much is won by looking for a text: its length, unless most logs hold it."""
-    common = len(text) >= SHORTEST and text.strip() in _EVERYWHERE
-    return SHORTEST - 1 + len(text) / 100 if common else len(text)
+def _worth(texts: tuple[str, ...]) -> float:
+    """Return how much is won by looking for one of these texts: the length of the shortest, unless most logs hold it."""
+    return min(SHORTEST - 1 + len(one) / 100 if _is_common(one) else len(one) for one in texts)
+
+
+def _is_common(text: str) -> bool:
+    return len(text) >= SHORTEST and text.strip() in _EVERYWHERE
 
 
 def _token(pattern: str, position: int) -> tuple[int, str, str]:
@@ -103,36 +112,31 @@ def _token(pattern: str, position: int) -> tuple[int, str, str]:
 def _branches(pattern: str) -> list[str]:
     """Return the alternatives of a pattern that stand outside of groups."""
     found, begin, position = [], 0, 0
-    while position < len(pattern):
-        char = pattern[position]
-        if char == "\\":
-            position += 2
-        elif char == "(":
-            position = _end_of_group(pattern, position)
-        elif char == "[":
-            position = _end_of_class(pattern, position)
+    while mark := _MARKS.search(pattern, position):
+        if mark[0] == "\\":
+            position = mark.end() + 1
+        elif mark[0] == "(":
+            position = _end_of_group(pattern, mark.start())
+        elif mark[0] == "[":
+            position = _end_of_class(pattern, mark.start())
         else:
-            if char == "|":
-                found.append(pattern[begin:position])
-                begin = position + 1
-            position += 1
+            found.append(pattern[begin : mark.start()])
+            begin = position = mark.end()
     return [*found, pattern[begin:]]
 
 
 def _end_of_group(pattern: str, position: int) -> int:
     depth = 0
-    while position < len(pattern):
-        char = pattern[position]
-        if char == "\\":
-            position += 2
-            continue
-        if char == "[":
-            position = _end_of_class(pattern, position)
-            continue
-        depth += (char == "(") - (char == ")")
-        position += 1
-        if depth == 0:
-            return position
+    while bracket := _BRACKETS.search(pattern, position):
+        if bracket[0] == "\\":
+            position = bracket.end() + 1
+        elif bracket[0] == "[":
+            position = _end_of_class(pattern, bracket.start())
+        else:
+            depth += 1 if bracket[0] == "(" else -1
+            position = bracket.end()
+            if depth == 0:
+                return position
     return len(pattern)
 
 

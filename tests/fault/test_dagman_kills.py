@@ -11,8 +11,8 @@ import pytest
 from bookkeeper import check
 from bookkeeper.dagman.scripts import AGAIN, GO, SKIP
 from dagging import QUICK, Folder, until_killed
+from forking import forks
 from journaling import exactly_once, uploads
-from ledgerfaults import forks
 from ledgers import World
 
 pytestmark = pytest.mark.fault

@@ -10,8 +10,8 @@ import pytest
 
 from bookkeeper import check
 from bookkeeper.journal import Verdict
+from forking import forks
 from journaling import exactly_once, ingest_until_killed, lend, take_in, uploads, worked
-from ledgerfaults import forks
 from ledgers import World
 
 pytestmark = pytest.mark.fault

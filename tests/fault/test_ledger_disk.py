@@ -14,7 +14,8 @@ import pytest
 from bookkeeper.errors import CatalogBusy, CatalogError
 from bookkeeper.protocol import EventRecord, Fate
 from bookkeeper.sqlite import connections
-from ledgerfaults import forks, forks_inside
+from forking import forks
+from ledgerfaults import forks_inside
 from ledgers import Job, World, sound
 
 pytestmark = pytest.mark.fault

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ledgerfaults import forks, work_until_complete
+from forking import forks
+from ledgerfaults import work_until_complete
 from ledgers import World, sound
 
 pytestmark = pytest.mark.fault

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bookkeeper.errors import CatalogError
-from ledgerfaults import Fuse, How, Scene, breakable, broken, forks, killed_at
+from forking import forks
+from ledgerfaults import Fuse, How, Scene, breakable, broken, killed_at
 from ledgers import violations
 
 pytestmark = pytest.mark.fault
