@@ -6,6 +6,7 @@ module is also the program that forks: it reads a line of JSON for each thing to
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -15,6 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from services.servers import ServerProcess
+
+IMPORTED = (
+    "bookkeeper_cli.serve", "bookkeeper.server.assembly", "bookkeeper.server.operations", "bookkeeper.server.pages.routes",
+    "bookkeeper.server.running", "bookkeeper.sqlite.catalogs", "bookkeeper.postgres.catalogs", "bookkeeper.plugins.notify",
+    "bookkeeper.watching", "bookkeeper.failures.explanation", "uvicorn.lifespan.on", "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl", "fastapi", "fastapi.responses", "prometheus_client",
+)  # fmt: skip
+"""What the command imports when it is told to serve."""
 
 
 class WarmServer(ServerProcess):
@@ -77,7 +86,11 @@ class WarmServer(ServerProcess):
 def main() -> None:
     """Fork and kill as told."""
     import bookkeeper_cli.main
-    import bookkeeper_cli.serve
+    from bookkeeper.server import operations
+
+    operations.load()
+    for name in IMPORTED:
+        importlib.import_module(name)
 
     child = 0
     for line in sys.stdin:
