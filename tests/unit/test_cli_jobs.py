@@ -11,7 +11,7 @@ import pytest
 
 from bookkeeper import jobs as kept
 from bookkeeper.jobs import looking
-from bookkeeper.watching import verbs
+from bookkeeper.watching import Babysitter, verbs
 from commandline import ok, run
 from services.reach import served
 from toydesk import BLOCKED, ToyDesk, installed
@@ -27,6 +27,17 @@ def desk(tmp_path: Path, zmumu_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield made
         made.pool.shut_down()
         made.catalog.close()
+
+
+def until_at_work(desk: ToyDesk, sitter: Babysitter, jobs: int) -> None:
+    """Look after the project until so many jobs run, as the catalog knows, and have their files."""
+    live = "SELECT 1 FROM processes WHERE state = 'active' AND delivered > 0"
+
+    def at_work() -> bool:
+        sitter.step()
+        return len(desk.running()) == len(desk.rows(live)) == jobs
+
+    until(at_work, f"{jobs} jobs at work")
 
 
 def test_a_queue_is_shown_held_released_killed_and_goes_on(desk: ToyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +81,7 @@ def test_verbs_tell_what_became_of_jobs_where_nobody_looks_after_them(
     monkeypatch.chdir(desk.folder)
     monkeypatch.setattr(verbs, "PATIENCE", 60.0)
     sitter = desk.begin(BLOCKED, jobs=2)
-    until(lambda: (sitter.step(), len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 2)[1], "two run")
+    until_at_work(desk, sitter, 2)
     none = run("release", "mass")
     assert none.code == 3 and "no job of mass is held" in none.err
     assert "2 jobs held, 2 processes rolled back" in ok("hold", "mass").out
@@ -81,6 +92,7 @@ def test_verbs_tell_what_became_of_jobs_where_nobody_looks_after_them(
     assert named.code == 3 and "project mass has no such job (job 77.0)" in named.err
     assert "2 jobs released" in ok("release", "mass").out
     assert "held" not in desk.states()
+    until_at_work(desk, sitter, 2)  # one that only begins is told of the end, and ends by itself
     assert "2 jobs removed" in ok("kill", "mass").out
     assert desk.states() == ["removed"] * 2
     assert len(desk.events("job.removed")) == 2 and len(desk.events("job.held")) == 2
@@ -92,7 +104,7 @@ def test_what_the_batch_system_holds_is_released_though_the_catalog_does_not_kno
     monkeypatch.chdir(desk.folder)
     monkeypatch.setattr(verbs, "PATIENCE", 60.0)
     sitter = desk.begin(BLOCKED, jobs=2)
-    until(lambda: (sitter.step(), len(desk.running()) == 2)[1], "two run")
+    until_at_work(desk, sitter, 2)
     job = desk.running()[0]
     desk.pool.hold([job], "by other means")
     log = desk.pool.queue / job.partition(".")[0] / "log"
@@ -108,8 +120,7 @@ def test_a_verb_ends_where_the_batch_system_does_not_tell_it_yet(
     monkeypatch.chdir(desk.folder)
     monkeypatch.setattr(verbs, "PATIENCE", 0.1)
     sitter = desk.begin(BLOCKED, jobs=1)
-    delivered = "SELECT 1 FROM processes WHERE delivered > 0"
-    until(lambda: (sitter.step(), desk.running() and desk.rows(delivered))[1], "one runs")
+    until_at_work(desk, sitter, 1)
     with monkeypatch.context() as patched:
         patched.setattr("toypool.ToyPool.hold", lambda *_: None)
         assert "1 job held" in ok("hold", "mass").out
@@ -122,7 +133,7 @@ def test_a_node_is_called_as_the_batch_system_or_as_the_machine_calls_it(
     monkeypatch.chdir(desk.folder)
     monkeypatch.setattr(verbs, "PATIENCE", 60.0)
     sitter = desk.begin(BLOCKED, jobs=2)
-    until(lambda: (sitter.step(), len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 2)[1], "two run")
+    until_at_work(desk, sitter, 2)
     slots = {row["batch_id"]: row["node"] for row in desk.rows("SELECT batch_id, node FROM jobs")}
     of = {row["job_id"]: row for row in desk.rows("SELECT id, job_id, node FROM processes WHERE state = 'active'")}
     one, two = sorted(of)
@@ -155,7 +166,7 @@ def test_a_process_is_looked_up_once_however_many_jobs_there_are(
 ) -> None:
     monkeypatch.chdir(desk.folder)
     sitter = desk.begin(BLOCKED, jobs=3)
-    until(lambda: (sitter.step(), len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 3)[1], "three run")
+    until_at_work(desk, sitter, 3)
     asked: list[int] = []
 
     def of_process(database: Any, process: int) -> Any:
