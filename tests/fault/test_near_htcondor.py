@@ -27,7 +27,9 @@ from bookkeeper import stageout
 from bookkeeper.catalog import open_existing
 from bookkeeper.transfers import carrying
 database = open_existing(sys.argv[1])
+began = time.monotonic()
 while (one := carrying.claim_next(database, seconds=15)) is None:
+    assert time.monotonic() - began < 180, "no output came"
     time.sleep(0.02)
 def slow(near, url, *, size, checksum, on_progress):
     print("carries", flush=True)
