@@ -107,9 +107,11 @@ def commit(tx: Tx, key: ProcessKey, manifest: Manifest) -> tuple[StoredOutput, .
         _commit_staged(tx, ended.id, manifest.outputs, staged)
     else:
         insert(tx, key, ended.request, manifest.outputs, "committed")
-    if consumed and not manifest.outputs:
+    if manifest.outputs:
+        return outputs_of(tx, ended.id)
+    if consumed:
         tell_complete(tx, ended.request, ended.project, ended.id)
-    return outputs_of(tx, ended.id)
+    return ()
 
 
 def commit_arrived(tx: Tx, process: int) -> tuple[StoredOutput, ...]:

@@ -229,7 +229,7 @@ class Process:
         publication has to wait (the commit stands). With outputs near it is `staged`, and commits when they have arrived.
         """
         for file in done:
-            self._later(file, Mark.CONSUMED)
+            self._advance(file, Mark.CONSUMED)
         refuse_undecided(self._files.values(), made=bool(self._outputs) and not no_output)
         manifest = Manifest([file._verdict() for file in self._files.values()], tuple(self._outputs), no_output)
         if any(output.near is not None for output in self._outputs):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bookkeeper.api import Project
-from bookkeeper.ledger import choosing, commit, deliver, outputs, start
+from bookkeeper.ledger import choosing, commit, deliver, start
 from bookkeeper.ledger.guards import secret
 from bookkeeper.process import new_nonce
 from catalogs import make_catalog, make_project
@@ -123,7 +123,6 @@ class Raw:
         durable(commit.LEDGER, {"request": request, "id": process})
         durable(commit.REQUEST_TOTAL, {"request": request, "count": FILES_A_PROCESS})
         durable(commit.PROJECT_TOTAL, {"project": project, "count": FILES_A_PROCESS})
-        durable(outputs.OUTPUTS_OF, {"id": process}).fetchall()
         durable("COMMIT")
 
 
