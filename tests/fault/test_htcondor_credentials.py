@@ -37,8 +37,8 @@ SECRET, NEWER = "SignatureOne", "SignatureTwo"
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
-    """A pool whose jobs report as seldom as elsewhere: a shadow that hands over a proxy while its job reports is stuck."""
-    with service.running(CONDOR_STARTER_UPDATE="300") as calm:
+    """A pool whose jobs do not report in the minutes of a test: a shadow that hands over a proxy meanwhile is stuck."""
+    with service.running(CONDOR_STARTER_FIRST_UPDATE="300", CONDOR_STARTER_UPDATE="300") as calm:
         yield calm
 
 
@@ -97,14 +97,12 @@ def test_a_job_has_its_credentials_and_a_newer_proxy_while_it_runs(job: Job, poo
     assert (job.folder / "modes").read_text().split() == ["600", "600"]
     newer = make_proxy(job.proxy, DAY * 0.9)
     make_token(job.token, NEWER)
-    # A shadow that has just begun may take the newer one for the one that its job has: it is passed on once more.
-    again = iter([time.monotonic(), time.monotonic() + 5])
-    due = next(again)
+    due = time.monotonic()
 
     def sees_it(_: Followed) -> bool:
         nonlocal due
-        if time.monotonic() >= due:
-            due = next(again, float("inf"))
+        if time.monotonic() >= due:  # a shadow that has just begun may take the newer one for the one that its job has
+            due += 5
             if job.followed.known.asks.transfer == "files":
                 job.proxy.touch()
             job.followed.system.renew(job.followed.known)
