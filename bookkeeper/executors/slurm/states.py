@@ -63,6 +63,9 @@ _KILLED_FOR_MEMORY: Final = re.compile(
 _NODE: Final = ("BOOT_FAIL", "NODE_FAIL", "RECONFIG_FAIL", "REVOKED", "DEADLINE")
 """States of which Slurm's reason says more."""
 
+_KILLED: Final = 137
+"""What a job's script ends with whose command was killed by signal 9 a moment before the script itself was to be."""
+
 _OUTPUT: Final = 53
 """The "signal" by which Slurm says that it could not open a job's output (``man sbatch``: the job never started)."""
 
@@ -126,8 +129,8 @@ def _end(number: int, state: JobState, now: Standing, stderr: Path) -> Seen:
     kind, reason = now.word, _WORDS.get(now.word)
     code: int | None = now.code
     signal: int | None = now.signal or None
-    if kind == "FAILED" and signal == 9 and _killed_for_memory(stderr):
-        kind, reason = "OUT_OF_MEMORY", _WORDS["OUT_OF_MEMORY"]
+    if kind == "FAILED" and (signal == 9 or code == _KILLED) and _killed_for_memory(stderr):
+        kind, reason, signal = "OUT_OF_MEMORY", _WORDS["OUT_OF_MEMORY"], 9
     elif kind == "FAILED" and signal == _OUTPUT:
         kind, signal, code = "LAUNCH_FAILED", None, None
         reason = f"its node could not write to {stderr.parent}: do nodes see that folder?"
