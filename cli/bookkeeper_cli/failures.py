@@ -12,7 +12,7 @@ import typer
 from bookkeeper.errors import StorageError, UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import Noun, noun, verb
-from bookkeeper_cli.words import Json, Project, one_of, whole
+from bookkeeper_cli.words import Json, Project, one_of, process_number, whole
 
 if TYPE_CHECKING:
     from bookkeeper.failures import Rules
@@ -75,7 +75,7 @@ def process(
     """Show why one process failed: the rule, the evidence, the decision, the last words, what to type next."""
     from bookkeeper import reporting
 
-    number = whole("PROCESS", process)
+    number = process_number("PROCESS", process)
     with catalogs.reading() as database:
         view = reporting.failure_of(database, number)
     if json:

@@ -11,7 +11,7 @@ from bookkeeper.errors import Incomplete, Paused, UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.render import Column
-from bookkeeper_cli.words import Json, Project, whole
+from bookkeeper_cli.words import Json, Project, process_number
 
 if TYPE_CHECKING:
     from bookkeeper.watching import Standing
@@ -147,7 +147,7 @@ def resubmit(
     from bookkeeper import projects
     from bookkeeper.watching import verbs
 
-    number = whole("--process", process)
+    number = process_number("--process", process)
     with catalogs.writing() as database:
         verbs.resubmit(database, project, number)
         status = projects.status(database, project)
@@ -161,7 +161,7 @@ def resubmit(
 def _chosen(process: str | None, node: str | None, job: str | None) -> Chosen:
     from bookkeeper.watching.verbs import Chosen
 
-    return Chosen(whole("--process", process), node, job)
+    return Chosen(process_number("--process", process), node, job)
 
 
 def _tell(done: Done, what: str, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from bookkeeper.errors import UsageError
 from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.render import Column
-from bookkeeper_cli.words import Json, one_of, size, whole
+from bookkeeper_cli.words import Json, one_of, process_number, size, whole
 
 app = noun("Start projects, and steer them.")
 
@@ -258,7 +258,7 @@ def reopen(
     """Take back committed processes whose outputs were lost or are wrong: delete their objects, free their files."""
     from bookkeeper import projects, recovery
 
-    numbers = [whole("PROCESS", process) for process in processes]
+    numbers = [process_number("PROCESS", process) for process in processes]
     with catalogs.writing() as database:
         freed = {number: recovery.reopen(database, name, number, reason) for number in numbers}
         now = projects.status(database, name)

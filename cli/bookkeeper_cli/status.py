@@ -12,7 +12,7 @@ from bookkeeper_cli import catalogs, render
 from bookkeeper_cli.app import noun, verb
 from bookkeeper_cli.render import Column
 from bookkeeper_cli.views import look, over, verdict
-from bookkeeper_cli.words import Json, Project, whole
+from bookkeeper_cli.words import Json, Project, process_number, whole
 
 if TYPE_CHECKING:
     from bookkeeper.catalog import Database
@@ -109,7 +109,7 @@ def logs(
     json: Json = False,
 ) -> None:
     """Print what the command of a process wrote. Of very long logs, the beginning and the end are kept."""
-    number, last = whole("PROCESS", process), whole("--tail", tail)
+    number, last = process_number("PROCESS", process), whole("--tail", tail)
     with catalogs.reading() as database:
         if job:
             from bookkeeper.watching import log_of_job

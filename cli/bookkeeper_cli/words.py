@@ -29,11 +29,24 @@ def whole(option: str, text: str | None, *, least: int = 1) -> int | None:
     plain = text.replace("_", "").replace(",", "")
     written = re.fullmatch(r"[0-9]{1,19}|[0-9]{1,3}([_,][0-9]{3}){1,6}", text)  # 1_0 is a job, not ten
     if not written or not least <= int(plain) <= _LARGEST:
-        remedy = f"give {least} or more"
-        if option.lower().endswith("process") and re.fullmatch(r"[0-9]+[._][0-9]+", text):
-            remedy = "this looks like a batch system's number: `bookkeeper jobs PROJECT` shows each job's process"
-        raise UsageError(f"{option}: {text[:100]!r} is no whole number", remedy=remedy)
+        raise UsageError(f"{option}: {text[:100]!r} is no whole number", remedy=f"give {least} or more")
     return int(plain)
+
+
+@overload
+def process_number(option: str, text: str) -> int: ...
+@overload
+def process_number(option: str, text: str | None) -> int | None: ...
+def process_number(option: str, text: str | None) -> int | None:
+    """Return the number of a process; a job's, which looks like one, is none. Raises `UsageError`."""
+    if (
+        text is not None
+        and re.fullmatch(r"[0-9]+[._][0-9]+", text)
+        and not re.fullmatch(r"[0-9]{1,3}(_[0-9]{3})+", text)
+    ):
+        remedy = "this looks like a batch system's number: `bookkeeper jobs PROJECT` shows each job's process"
+        raise UsageError(f"{option}: {text[:100]!r} is no whole number", remedy=remedy)
+    return whole(option, text)
 
 
 def size(option: str, text: str) -> int:

@@ -95,6 +95,7 @@ NUMBERS = [
     case("file declare data --jobs 0", 2, "--jobs: '0'"),
     case("project start new --dataset zmumu --max-attempts 0", 2, "--max-attempts"),
     case("project start new --dataset zmumu --files-per-process many", 2, "--files-per-process"),
+    case("project start new --dataset zmumu --files-per-process 1.5", 2, "give 1 or more"),
     case("project start new --dataset zmumu --lease soon", 2, "'soon' is no length of time"),
     case("project start new --dataset zmumu --lease -5m", 2, "-5m"),
     case("project start new --dataset zmumu --lease 0", 2, "length of time"),

@@ -14,8 +14,7 @@ from batchdesk import WAITS, BatchDesk
 from bookkeeper.errors import ExecutorUnavailable, UsageError
 from bookkeeper.executors import slurm as executor
 from bookkeeper.executors.batch import BatchSystem, Order
-from bookkeeper.executors.slurm import script, states
-from bookkeeper.executors.slurm.asking import Standing
+from bookkeeper.executors.slurm import script
 from bookkeeper.failures import Evidence, explain_failure
 from bookkeeper_schema.states import JobState
 from following import Followed, order
@@ -147,19 +146,6 @@ def test_a_job_over_its_memory(slurm: Slurm, system: BatchSystem, tmp_path: Path
     assert (followed.last().kind, followed.last().signal) == ("OUT_OF_MEMORY", 9)
     assert followed.last().detail["state"] == "FAILED"
     assert explained(followed) == ("executor", "memory-limit")
-
-
-@pytest.mark.parametrize(("code", "signal"), [(0, 9), (137, 0)])
-def test_memory_is_named_whoever_of_the_job_was_killed_first(tmp_path: Path, code: int, signal: int) -> None:
-    """Slurm kills a job's processes one after the other: its script may still tell of the end of its command."""
-    err = tmp_path / "err.0"
-    standing = Standing("7_0", "n", "FAILED", node="wn1", code=code, signal=signal, started_at=1.0, ended_at=2.0)
-    err.write_text("slurmstepd: error: Exceeded job memory limit\n")
-    (end,) = states.happened(0, JobState.RUNNING, 0, standing, err)
-    assert (end.kind, end.signal, end.exit_code) == ("OUT_OF_MEMORY", 9, None)
-    err.write_text("Killed\n")
-    (end,) = states.happened(0, JobState.RUNNING, 0, standing, err)
-    assert (end.kind, end.signal, end.exit_code) == ("FAILED", signal or None, code or None)
 
 
 def test_what_slurm_refuses(slurm: Slurm, system: BatchSystem, tmp_path: Path) -> None:

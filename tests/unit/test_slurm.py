@@ -188,3 +188,16 @@ def test_why_a_job_waits_is_told_once() -> None:
 def test_who_holds_a_job(reason: str, code: int | None) -> None:
     (held,) = states.happened(0, JobState.IDLE, 0, Standing("7_0", "n", "PENDING", reason), Path("err.0"))
     assert (held.state, held.hold_code, held.reason) == (JobState.HELD, code, reason)
+
+
+@pytest.mark.parametrize(("code", "signal"), [(0, 9), (137, 0)])
+def test_memory_is_named_whoever_of_the_job_was_killed_first(tmp_path: Path, code: int, signal: int) -> None:
+    """Slurm kills a job's processes one after the other: its script may still tell of the end of its command."""
+    err = tmp_path / "err.0"
+    standing = Standing("7_0", "n", "FAILED", node="wn1", code=code, signal=signal, started_at=1.0, ended_at=2.0)
+    err.write_text("slurmstepd: error: Exceeded job memory limit\n")
+    (end,) = states.happened(0, JobState.RUNNING, 0, standing, err)
+    assert (end.kind, end.signal, end.exit_code) == ("OUT_OF_MEMORY", 9, None)
+    err.write_text("Killed\n")
+    (end,) = states.happened(0, JobState.RUNNING, 0, standing, err)
+    assert (end.kind, end.signal, end.exit_code) == ("FAILED", signal or None, code or None)
