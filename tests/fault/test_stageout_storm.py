@@ -5,8 +5,10 @@ In the end every output is published once, the damaged copy was never published,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,6 @@ from services import xrootd
 OUTPUTS, OTHERS = 500, 10
 SIZE, LARGE = 2_000, 64_000_000
 DISK = 120_000_000
-VICTIM = 41
 SOON = {
     "retry": {name: {"base_delay": 0.2, "backoff_factor": 1.0} for name in ("transient_io", "configuration", "unknown")}
 }
@@ -34,6 +35,24 @@ CLIENT = {
     "XRD_STREAMERRORWINDOW": "1",
     "XRD_TIMEOUTRESOLUTION": "1",
 }
+
+HESITATES = """
+import sys
+from bookkeeper.catalog import open_existing
+from bookkeeper.stageout.local import LocalStore
+from bookkeeper.transfers import carrying
+whole = LocalStore.pieces
+def pieces(store, url):
+    for number, piece in enumerate(whole(store, url)):
+        if number == 1:
+            print("begun", flush=True)
+            sys.stdin.readline()
+        yield piece
+LocalStore.pieces = pieces
+database = open_existing(sys.argv[1])
+carrying.carry(database, carrying.claim_next(database))
+"""
+"""A transfer worker that carries the first output of all, and goes on after its first piece when it has heard of it."""
 
 
 @pytest.fixture
@@ -71,6 +90,18 @@ class Storm:
         stageout.claim(out, self.database.id)
         self.crew = transfers.Crew(self.database)
 
+    @contextlib.contextmanager
+    def hesitating(self) -> Iterator[Callable[[], None]]:
+        """A worker that has begun to carry the one output that there is; what is given lets it go on."""
+        words, pipe = [sys.executable, "-c", HESITATES, self.database.url], subprocess.PIPE
+        with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as worker:
+            try:
+                assert worker.stdin is not None and worker.stdout is not None
+                assert worker.stdout.readline() == "begun\n"
+                yield worker.stdin.close
+            finally:
+                worker.kill()
+
     def produce(self, project: str, destination: str, number: int, size: int = SIZE) -> int:
         """Let a job store near what it made, and end; its process."""
         job = self.world.start(project, nonce=f"{project}-{number}")
@@ -102,38 +133,45 @@ class Storm:
         )
 
 
-def test_a_storm_of_outputs_arrives_once_whatever_the_server_does(
-    tmp_path: Path, server: xrootd.XRootD, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def storm(tmp_path: Path, server: xrootd.XRootD, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storm]:
+    """A storm over the server, whose clients give up soon."""
     for name, value in CLIENT.items():
         monkeypatch.setenv(name, value)
-    began = time.monotonic()
     storm = Storm(tmp_path, f"{server.url}/out")
-    victim = 0
-    for number in range(OUTPUTS):
-        process = storm.produce("storm", storm.out, number, LARGE if number == VICTIM else SIZE)
-        victim = process if number == VICTIM else victim
-    stored = time.monotonic() - began
+    try:
+        yield storm
+    finally:
+        storm.crew.close()
+        storm.world.close()
+
+
+def test_a_storm_of_outputs_arrives_once_whatever_the_server_does(
+    storm: Storm, server: xrootd.XRootD, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
     folder = server.data / "out"
 
     # One file is damaged while it is under transfer.
-    def parts() -> list[Path]:
-        return [one for one in folder.glob(f".bookkeeper/*/o-{victim}.bin") if one.stat().st_size > 0]
+    victim = storm.produce("storm", storm.out, 0, LARGE)
+    with storm.hesitating() as go_on:
+        for number in range(1, OUTPUTS):
+            storm.produce("storm", storm.out, number)
+        stored = time.monotonic() - began
+        [part] = folder.glob(f".bookkeeper/*/o-{victim}.bin")
+        server.freeze()
+        assert 0 < part.stat().st_size < LARGE
+        with part.open("r+b") as stream:
+            stream.write(bytes(255 - byte for byte in part.read_bytes()[:16]))
+        go_on()
 
-    storm.until(parts, "the large output is under way")
-    server.freeze()
-    part = parts()[0]
-    assert part.stat().st_size < LARGE
-    with part.open("r+b") as stream:
-        stream.write(bytes(255 - byte for byte in part.read_bytes()[:16]))
-
-    # Those who go elsewhere do not wait for those that are stuck.
-    for number in range(OTHERS):
-        storm.produce("other", str(storm.local), number)
-    stuck = storm.until(lambda: storm.totals("other").arrived == OTHERS, "others arrive while the server is frozen")
-    longest = max(one.waited for one in transfers.progress(storm.database, "other"))
-    server.thaw()
-    storm.until(lambda: storm.failed("other than it was written"), "the damage is seen")
+        # Those who go elsewhere do not wait for those that are stuck.
+        for number in range(OTHERS):
+            storm.produce("other", str(storm.local), number)
+        stuck = storm.until(lambda: storm.totals("other").arrived == OTHERS, "others arrive while the server is frozen")
+        longest = max(one.waited for one in transfers.progress(storm.database, "other"))
+        server.thaw()
+        storm.until(lambda: storm.failed("other than it was written"), "the damage is seen")
 
     # It is killed, and comes back later.
     server.kill()
@@ -150,7 +188,6 @@ def test_a_storm_of_outputs_arrives_once_whatever_the_server_does(
     filler.unlink()
     storm.until(lambda: not storm.totals("storm").open, "everything arrives")
     storm.until(lambda: not storm.crew.running, "nothing is left to do")
-    storm.crew.close()
 
     repair(storm.database, older_than=0.0)
     assert all(storm.catalog.project(name).status().complete for name in ("storm", "other"))
@@ -165,4 +202,3 @@ def test_a_storm_of_outputs_arrives_once_whatever_the_server_does(
             f"{storm.failed('')} tries failed; while the server was stuck, the longest of {OTHERS} others "
             f"waited {longest:.2f} s (all within {stuck:.2f} s)"
         )
-    storm.world.close()
