@@ -19,7 +19,8 @@ SELECT p.id, p.reason, p.executor, e.kind, e.body
   FROM (SELECT id, reason, executor FROM processes
          WHERE request_id = (SELECT request_id FROM projects WHERE name = :project) AND state = 'rolled_back'
          ORDER BY project_id DESC, id DESC LIMIT 200) p
-  JOIN events e ON e.process_id = p.id AND e.kind IN ('job.held', 'job.evicted', 'job.removed')
+  JOIN events e ON e.process_id = p.id AND (e.kind IN ('job.held', 'job.evicted', 'job.removed')
+       OR e.kind = 'job.running' AND CAST(e.body ->> 'died' AS TEXT) IN ('1', 'true'))
  WHERE p.reason LIKE 'the worker was told to stop by signal 15%' OR p.reason LIKE 'its job % was started again'
  ORDER BY p.id, e.id
 """
@@ -33,6 +34,7 @@ WORDS: Final = {
     "job.held": ("HELD", "held"),
     "job.removed": ("REMOVED", "removed"),
     "job.evicted": ("EVICTED", "evicted"),
+    "job.running": ("EVICTED", "started again"),
 }
 """What a process is said to have met, by the event that tells it; the first of them says most."""
 
@@ -58,8 +60,11 @@ def _cause(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _name(database: Database, row: dict[str, Any], said: dict[str, Any]) -> bool:
     state, word = WORDS[row["kind"]]
-    because = f": {said['reason']}" if said.get("reason") else ""
-    reason = storable(f"its job {said.get('job')} was {word}{because}")
+    why = said.get("reason") or ""
+    what = why if why.startswith(word) else f"{word}: {why}" if why else word
+    reason = storable(f"its job {said.get('job')} was {what}")
+    if reason == row["reason"]:
+        return False
     evidence = Evidence(
         message=reason, hold_code=said.get("hold_code"), hold_subcode=said.get("hold_subcode"), state=state
     )

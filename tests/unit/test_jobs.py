@@ -183,6 +183,38 @@ def test_an_eviction_that_is_told_late_is_that_of_the_process_it_ended(catalog: 
     }
 
 
+def test_a_worker_that_is_told_to_stop_because_its_job_starts_again_says_so(catalog: Catalog) -> None:
+    """Its shadow died, and nobody told: the worker may be told to stop before anybody buries its process."""
+    number = submit(catalog, "t", 1)
+    project = catalog.project("mass")
+    first = project.start_process(executor="toy", job_id="t.0", files_per_process=1)
+    again = project.start_process(executor="toy", job_id="t.0", files_per_process=1)
+    (row,) = catalog.sql(f"SELECT started_at AS at FROM processes WHERE id = {again.id}")
+    why = "started again, and nobody told that it had stopped"
+    runs = [
+        Seen(0, "run", 1.0, JobState.RUNNING),
+        Seen(0, "run", row["at"] - 1e-6, JobState.RUNNING, died=True, reason=why),
+    ]
+    jobs.observe(catalog.database, "mass", number, None, "1", runs)
+    for process in (first, again):
+        process.next_files(1)
+        process.roll_back("the worker was told to stop by signal 15")
+    assert jobs.name_causes(catalog.database, "mass") == 1
+    assert jobs.name_causes(catalog.database, "mass") == 0
+    said = [row["reason"] for row in catalog.sql("SELECT reason FROM processes ORDER BY id")]
+    assert said == [f"its job t.0 was {why}", "the worker was told to stop by signal 15"]
+
+
+def test_a_process_that_was_buried_because_its_job_started_again_is_named_once(catalog: Catalog) -> None:
+    number = submit(catalog, "t", 1)
+    first = catalog.project("mass").start_process(executor="toy", job_id="t.0", files_per_process=1)
+    runs = [Seen(0, "run", 1.0, JobState.RUNNING), Seen(0, "run", 9e9, JobState.RUNNING, died=True)]
+    jobs.observe(catalog.database, "mass", number, None, "1", runs)
+    first.next_files(1)
+    first.roll_back("its job t.0 was started again")
+    assert jobs.name_causes(catalog.database, "mass") == 0
+
+
 def test_two_batch_systems_that_gave_one_id_bury_nobody_for_each_other(catalog: Catalog) -> None:
     for tag in ("t", "u"):
         assert intend(catalog, tag, 1) == 1
