@@ -16,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from bookkeeper.jobs.seen import HELD_ITSELF, Seen
 from bookkeeper_schema.states import JobState
 
-__all__ = ["HELD_ITSELF", "Accepted", "Asks", "BatchSystem", "Known", "Order", "Seen"]
+__all__ = ["HELD_ITSELF", "LEFT", "Accepted", "Asks", "BatchSystem", "Known", "Order", "Seen"]
+
+LEFT: Final = "left"
+"""A file in the folder of a submission, as long as something of it is left that has to be forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,10 @@ class BatchSystem(Protocol):
         ...
 
     def forget(self, known: Known) -> None:
-        """All jobs are over and their logs fetched: take what is left of them out of the queue (spooled jobs)."""
+        """All jobs are over and their logs fetched: take what is left of them out of the queue (spooled jobs). Repeatable.
+
+        One whose `submit` made `LEFT` in the folder beforehand, and whose `forget` removes it in the end, is asked until then.
+        """
         ...
 
     def renew(self, known: Known) -> None:

@@ -17,7 +17,7 @@ after it       processes whose jobs died are found again by `dead`: it reads wha
 
 from bookkeeper.jobs.causes import name_causes
 from bookkeeper.jobs.findings import BY_HAND, LEAST, QUIET, dead, decide, judge, summary
-from bookkeeper.jobs.looking import fruitless, of_process, standing, submissions, table
+from bookkeeper.jobs.looking import fruitless, of_process, over, standing, submissions, table
 from bookkeeper.jobs.observing import observe
 from bookkeeper.jobs.seen import Seen
 from bookkeeper.jobs.submitting import intend, not_submitted, submitted
@@ -36,6 +36,7 @@ __all__ = [
     "not_submitted",
     "observe",
     "of_process",
+    "over",
     "standing",
     "submissions",
     "submitted",

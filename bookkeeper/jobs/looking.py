@@ -54,6 +54,12 @@ SELECT b.submission_id, b.number, b.batch_id AS job, b.state, s.executor, s.host
  ORDER BY s.id DESC LIMIT 1
 """
 
+OVER: Final = """
+SELECT s.id, s.executor, s.tag, s.jobs, s.host, s.folder, s.asks, s.batch_id, s.position, j.name AS project
+  FROM submissions s JOIN projects j ON j.id = s.project_id
+ WHERE s.tag = :tag AND NOT EXISTS (SELECT 1 FROM jobs b WHERE b.submission_id = s.id AND b.ended_at IS NULL)
+"""
+
 FRUITLESS: Final = """
 SELECT b.process_id, b.state, b.exit_code, b.signal, b.hold_code, b.hold_subcode, b.reason, s.reason AS refused
   FROM submissions s JOIN jobs b ON b.submission_id = s.id
@@ -111,6 +117,13 @@ def table(database: Database, project: str, *, everything: bool = False) -> Iter
 def of_process(database: Database, process: int) -> dict[str, Any] | None:
     """Return the job that a process ran in: its submission, number, host and folder; None where no batch system ran it."""
     row = database.one(OF_PROCESS, {"process": process})
+    return None if row is None else {**row, "asks": _asks(row["asks"])}
+
+
+@operation("read")
+def over(database: Database, tag: str) -> dict[str, Any] | None:
+    """Return the submission with this tag if all its jobs are over: what `submissions` says of one, but of no job."""
+    row = database.one(OVER, {"tag": tag})
     return None if row is None else {**row, "asks": _asks(row["asks"])}
 
 

@@ -118,7 +118,7 @@ def _apply(tx: Tx, submission: int, of: tuple[int, int, str], seen: Seen, *, mov
     if changed is None:
         return False
     (process,) = changed
-    if state in (JobState.IDLE, JobState.HELD) or seen.died and not over:
+    if state in (JobState.IDLE, JobState.HELD) or (seen.died and not over):
         whose = {"at": seen.at, "batch_id": batch_id, "request": request, "executor": executor}
         (process,) = tx.run(WHOSE, whose).fetchone()
     record(tx, _word(seen, state), _body(seen, batch_id), project=project, process=process)

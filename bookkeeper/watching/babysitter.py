@@ -19,7 +19,7 @@ from bookkeeper.failures import Evidence
 from bookkeeper.ledger.door import bury
 from bookkeeper.projects import RequestStatus
 from bookkeeper.publishing import publish_pending
-from bookkeeper.watching import holding, taking
+from bookkeeper.watching import holding, printed, taking
 from bookkeeper.watching.settling import settle
 from bookkeeper.watching.systems import Systems, known_of
 from bookkeeper.watching.waiting import deliverable
@@ -154,6 +154,7 @@ class Babysitter:
                         taking.take_in(self._database, project, system, known, known.position, seen)
             except BookkeeperError as error:
                 self._note(error)
+        printed.forget_over(self._database, self._systems)
 
     def _renew(self, submissions: Sequence[Mapping[str, Any]]) -> None:
         for one in submissions:

@@ -11,7 +11,7 @@ from typing import Final
 from bookkeeper import jobs, logs
 from bookkeeper.catalog import Database
 from bookkeeper.errors import BookkeeperError, NotFound
-from bookkeeper.executors.batch import BatchSystem, Known
+from bookkeeper.executors.batch import LEFT, BatchSystem, Known
 from bookkeeper.logs import Log
 from bookkeeper.watching.systems import Systems, known_of
 
@@ -24,16 +24,37 @@ SELECT process_id FROM jobs
 def keep(database: Database, system: BatchSystem, known: Known, numbers: Sequence[int]) -> None:
     """Keep what jobs that are over printed; once all of a submission are, let its batch system forget them.
 
-    What cannot be had now can be asked for later: `log_of_job` fetches it then.
+    What cannot be had now can be asked for later: `log_of_job` fetches it then, and `forget_over` lets forget.
     """
     with contextlib.suppress(BookkeeperError):
         for number in numbers:
-            system.fetch(known, number)
-            row = database.one(PROCESS, {"submission": known.id, "number": number})
-            if row is not None:
-                logs.keep_job(database, row["process_id"], parts(known.folder, number))
+            _keep(database, system, known, number)
         if numbers and set(numbers) == set(known.open):
             system.forget(known)
+
+
+def forget_over(database: Database, systems: Systems) -> None:
+    """Let batch systems forget what `keep` did not: somebody was killed before it, two shared the work, nobody answered.
+
+    What jobs printed is kept before. Where the batch system does not answer, it is asked again.
+    """
+    for mark in systems.folder.glob(f"*/{LEFT}"):
+        submission = jobs.over(database, mark.parent.name)
+        if submission is None or submission["host"] != socket.gethostname():
+            continue
+        known = known_of(submission)
+        with contextlib.suppress(BookkeeperError):
+            system = systems.of_submission(submission)
+            for number in range(known.jobs) if known.batch_id else ():
+                _keep(database, system, known, number)
+            system.forget(known)
+
+
+def _keep(database: Database, system: BatchSystem, known: Known, number: int) -> None:
+    system.fetch(known, number)
+    row = database.one(PROCESS, {"submission": known.id, "number": number})
+    if row is not None:
+        logs.keep_job(database, row["process_id"], parts(known.folder, number))
 
 
 def parts(folder: Path, number: int) -> tuple[Path, Path]:

@@ -18,7 +18,8 @@ from bookkeeper.ledger.door import forgive, sweep
 from bookkeeper.operations import Remote
 from bookkeeper.remembering import to_watch
 from bookkeeper.transfers import Crew
-from bookkeeper.watching.babysitter import Babysitter, Standing
+from bookkeeper.watching import printed
+from bookkeeper.watching.babysitter import RECONCILE, Babysitter, Standing
 from bookkeeper.watching.locks import locked
 from bookkeeper.watching.systems import Systems
 
@@ -63,7 +64,7 @@ class Watch:
         self._sitters: dict[str, tuple[tuple[str, float, int], Babysitter]] = {}
         self._over: set[str] = set()
         self._told: set[tuple[str, str]] = set()
-        self._look_at = 0.0
+        self._look_at = self._forget_at = 0.0
         self._offset = time.time() - time.monotonic()
         requests = {projects.status(database, name).request for name in self._names}
         self._requests = requests
@@ -82,6 +83,9 @@ class Watch:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK
             self._choose()
+        if not self._sitters and time.monotonic() >= self._forget_at:
+            self._forget_at = time.monotonic() + RECONCILE
+            printed.forget_over(self._database, self._systems)
         found = []
         for project, (_, sitter) in list(self._sitters.items()):
             try:

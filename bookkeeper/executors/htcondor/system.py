@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bookkeeper.errors import ExecutorUnavailable, UsageError
 from bookkeeper.executors import credentials
-from bookkeeper.executors.batch import Accepted, Asks, Known, Order, Seen
+from bookkeeper.executors.batch import LEFT, Accepted, Asks, Known, Order, Seen
 from bookkeeper.executors.htcondor import eventlog, matching, telling
 from bookkeeper.executors.htcondor.access import AccessPoint, among, bindings
 from bookkeeper.executors.htcondor.description import LOG, TAG, description, extra_lines, string
@@ -72,6 +72,8 @@ class HTCondor:
         """See `BatchSystem.submit`: one transaction of the schedd."""
         credentials.check(order.asks)
         self.prepare(order)
+        if self._options.spool or order.asks.proxy is not None or order.asks.token is not None:
+            (order.folder / LEFT).touch()
         if order.asks.transfer == "shared":
             credentials.keep_copies(order.asks, order.folder)
         return _accepted(self._access.submit(description(order, self._options), order.count), order.count)
@@ -234,15 +236,20 @@ class HTCondor:
         self._access.act("Release", jobs, "released")
 
     def fetch(self, known: Known, number: int) -> None:
-        """See `BatchSystem.fetch`: what was spooled is brought back."""
+        """See `BatchSystem.fetch`: what was spooled is brought back, if the queue has the job yet."""
         if self._options.spool and not (known.folder / f"out.{number}").exists():
-            self._access.retrieve(f"{known.batch_id}.{number}")
+            try:
+                self._access.retrieve(f"{known.batch_id}.{number}")
+            except ExecutorUnavailable:
+                if self._access.queue(f"ClusterId == {known.batch_id} && ProcId == {number}"):
+                    raise
 
     def forget(self, known: Known) -> None:
         """See `BatchSystem.forget`: spooled jobs stay in the queue, completed, until they are removed."""
         credentials.remove_copies(known.folder)
-        if self._options.spool:
+        if self._options.spool and known.batch_id:
             self._access.act("Remove", [known.batch_id], "its files were retrieved")
+        (known.folder / LEFT).unlink(missing_ok=True)
 
     def renew(self, known: Known) -> None:
         """See `BatchSystem.renew`. Of jobs whose files are transferred and not spooled, their shadows pass on a newer proxy.
