@@ -222,6 +222,18 @@ def test_many_jobs_are_made_as_others_start_and_removed_before(pool: Pool, tmp_p
     assert all(followed.last(number).state is JobState.REMOVED for number in range(60))
 
 
+def test_a_job_that_is_released_at_once_runs_again(system: BatchSystem, tmp_path: Path) -> None:
+    """Its shadow has not ended yet: released before that, it would wait for something else to happen in the queue."""
+    followed = Followed.of(system, order(tmp_path, "at once", *SLEEP))
+    try:
+        followed.until(lambda it: "running" in it.kinds())
+        system.hold(followed.jobs, "a moment")
+        system.release(followed.jobs)
+        followed.until(lambda it: it.kinds().count("running") == 2, 180)
+    finally:
+        clean(followed)
+
+
 def test_what_only_the_schedd_knows_is_reconciled(system: BatchSystem, tmp_path: Path) -> None:
     """The log is gone: the queue and the history tell, once; a job that they never had is lost."""
     given = order(tmp_path, "lost log", "/bin/bash", "-c", "exit 4")

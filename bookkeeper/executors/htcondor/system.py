@@ -30,6 +30,9 @@ PATIENCE: Final = 30.0
 ASK_AGAIN: Final = 300.0
 """Seconds between two such questions about the jobs of a submission."""
 
+ENDING: Final = 10.0
+"""Seconds that a shadow has to end, at most, before its job is released anyway."""
+
 AT_ONCE: Final = 20
 """Submissions that are asked about together."""
 
@@ -232,8 +235,19 @@ class HTCondor:
         self._access.act("Hold", jobs, reason)
 
     def release(self, jobs: Sequence[str]) -> None:
-        """See `BatchSystem.release`."""
+        """See `BatchSystem.release`. A job whose shadow has not ended since it was held is not released before.
+
+        HTCondor (25.14) lets it wait then, as if no slot was free, until something else happens in its queue.
+        """
+        ends = time.monotonic() + ENDING
+        while self._with_shadows(set(jobs)) and time.monotonic() < ends and not self._closing.wait(GLANCE):
+            continue
         self._access.act("Release", jobs, "released")
+
+    def _with_shadows(self, jobs: set[str]) -> bool:
+        """Tell whether any of these jobs is held and on a machine yet."""
+        question = f"({among(_by_cluster(jobs))}) && JobStatus == 5 && RemoteHost =!= undefined"
+        return any(f"{ad['ClusterId']}.{ad.get('ProcId')}" in jobs for ad in self._access.queue(question))
 
     def fetch(self, known: Known, number: int) -> None:
         """See `BatchSystem.fetch`: what was spooled is brought back, if the queue has the job yet."""
