@@ -176,12 +176,12 @@ class Babysitter:
         """Intend the jobs that are missing: as many as there are files to give, and as are wanted at once."""
         assert self.spec is not None and status.open_project is not None
         files = deliverable(status)
-        if files == 0 or time.monotonic() < self._not_before or self._rest(status.open_project):
+        if files == 0 or time.monotonic() < self._not_before:
             return
         groups = -(-(files - status.struck) // self._files_a_job(status)) + status.struck
         busy = jobs.standing(self._database, self.project)
         wanted = min(self._most, busy + groups + sum(holding.held_by_person(one) for one in found))
-        if wanted <= sum(int(one["open"]) for one in found):
+        if wanted <= sum(int(one["open"]) for one in found) or self._rest(status.open_project):
             return
         tag = f"bookkeeper-{self._database.id[:8]}-{secrets.token_hex(8)}"
         jobs.intend(
