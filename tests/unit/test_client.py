@@ -123,12 +123,24 @@ def test_whoever_is_told_to_stop_does_not_go_on_waiting(to: Open) -> None:
 
 
 def test_that_a_server_is_waited_for_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bookkeeper.client import catalog
+    """Two pauses after it was told are enough: who tells at every one has told twice by then."""
+    from bookkeeper.client import catalog, transport
 
     told: list[str] = []
+    pauses: list[bool] = []
+
+    class Counting(Transport):
+        def _sleep(self, seconds: float) -> None:
+            super()._sleep(seconds)
+            pauses.append(bool(told))
+
     monkeypatch.setattr(catalog, "on_greeting", told.append)
+    monkeypatch.setattr(catalog, "GREETING", 600)
+    monkeypatch.setattr(transport, "WAITS", (0.1, 0.1))
+    way = Counting("http://127.0.0.1:1", patience=600)
+    way.told_to_stop = lambda: sum(pauses) >= 2
     with pytest.raises(ServerUnreachable):
-        catalog.RemoteCatalog("http://127.0.0.1:1", transport=Transport("http://127.0.0.1:1", patience=2.5))
+        catalog.RemoteCatalog(way.url, transport=way)
     assert len(told) == 1
     assert "refused" in told[0]
 
@@ -149,7 +161,7 @@ def test_what_is_not_repeatable_is_sent_once(to: Open) -> None:
 def test_patience_ends(to: Open) -> None:
     with Script(answer("503 Busy", wire.encode_error(CatalogBusy("full")), "retry-after: 0")) as script:
         with pytest.raises(CatalogBusy, match="full"):
-            to(script, patience=0.5).post("/x", b"{}")
+            to(script, patience=3).post("/x", b"{}")
         assert len(script.heard) > 1
     with pytest.raises(ServerUnreachable, match="cannot be reached"):
         to(script, patience=0.3).post("/x", b"{}")
