@@ -15,7 +15,8 @@ from bookkeeper.plugins.lanes import Lane
 from bookkeeper.plugins.notify import Notify
 from toys import make_zmumu
 
-QUICK = Patience(timeout=5, back_off=(0.01, 0.01, 0.01, 0.01), gather=30)
+QUICK = Patience(timeout=120, back_off=(0.01, 0.01, 0.01, 0.01), gather=30)
+"""Fails quickly; the first call of a notification also imports what sends it, which may take long."""
 
 
 class Keeper:
