@@ -60,9 +60,9 @@ class Place(World):
         return self.column("SELECT state FROM transfers ORDER BY output_id")
 
     def lying(self, folder: Path) -> list[str]:
-        return sorted(
-            str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file() and one.name != "claim"
-        )
+        """Every file below a folder; folders may come and go meanwhile."""
+        walked = ((Path(at), name) for at, _, names in os.walk(folder) for name in names)
+        return sorted(str((at / name).relative_to(folder)) for at, name in walked if name != "claim")
 
 
 @pytest.fixture
@@ -310,7 +310,8 @@ def test_a_full_near_storage_is_told_over_http_with_the_time_to_come_again(tmp_p
     job = place.start()
     url = job.ledger._transport.url  # type: ignore[attr-defined]
     call = {"process": job.key.id, "seq": 1, "limit": 1}
-    answer = httpx.post(f"{url}/v1/ledger/next_files", json=call, headers={"authorization": f"Bearer {job.key.token}"})
+    headers = {"authorization": f"Bearer {job.key.token}"}
+    answer = httpx.post(f"{url}/v1/ledger/next_files", json=call, headers=headers, timeout=60)
     assert answer.status_code == 202
     assert float(answer.headers["retry-after"]) > 0
     assert "near storage" in answer.json()["reason"]
@@ -372,16 +373,25 @@ def test_progress_is_told_in_bytes_rate_and_time(place: Place) -> None:
     assert (whole.running, whole.open, whole.bytes_left) == (1, 1, 500)
 
 
+PATIENT = """
+import functools, sys
+from bookkeeper.transfers import __main__ as worker
+worker.work = functools.partial(worker.work, linger=600.0)
+sys.exit(worker.main(sys.argv[1:]))
+"""
+"""A transfer worker that does not end by itself before it is killed."""
+
+
 def test_transfer_workers_that_are_killed_at_any_instant_lose_nothing_and_publish_once(tmp_path: Path) -> None:
     place = Place(tmp_path, 30)
-    for number in range(30):
-        place.produce(content=f"{number}\n" * 1000)
-    command = [sys.executable, "-P", "-m", "bookkeeper.transfers", place.database.url]
+    command = [sys.executable, "-P", "-c", PATIENT, place.database.url]
     kills = 0
-    for number in range(6):  # killed after so many things were done, each told by a dot
+    for number in range(6):
+        for output in range(5):  # each worker finds work for as many dots as it is waited for
+            place.produce(content=f"{number} {output}\n" * 1000)
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
-            child.stdout.read(number + 1)
+            child.stdout.read(1 + number % 5)  # killed after so many things were done, each told by a dot
             os.kill(child.pid, signal.SIGKILL)
             kills += child.wait() == -signal.SIGKILL
         place.change("UPDATE transfers SET claimed_until = 1 WHERE state = 'running'")
