@@ -127,18 +127,28 @@ def test_who_calls_too_often_is_asked_to_wait_and_others_are_not(world: World) -
         assert say(to, "heartbeat", "m", process=two).status_code == 200
 
 
-def test_when_too_much_waits_callers_are_asked_to_come_later(world: World) -> None:
+def test_when_too_much_waits_callers_are_asked_to_come_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, transaction = threading.Event(), GroupCommit._transaction
+
+    def noted(*words: Any) -> None:
+        taken.set()
+        transaction(*words)
+
     with client(world, settings(most_waiting=1)) as to:
         key = say(to, "start_process", project="p", nonce="n").json()["key"]["id"]
         answers: list[httpx.Response] = []
+        callers = [
+            threading.Thread(target=lambda: answers.append(say(to, "heartbeat", "n", process=key))) for _ in range(6)
+        ]
+        monkeypatch.setattr(GroupCommit, "_transaction", noted)
         with world.database.transaction():  # the writer waits for this one
-            callers = [
-                threading.Thread(target=lambda: answers.append(say(to, "heartbeat", "n", process=key)))
-                for _ in range(6)
-            ]
-            for caller in callers:
+            callers[0].start()
+            assert taken.wait(60)  # the writer has one
+            callers[1].start()
+            until(lambda: to.get("/healthz").json()["waiting"] == 1)  # another waits
+            for caller in callers[2:]:
                 caller.start()
-            until(lambda: len(answers) >= 4)  # the writer has one, another waits
+            until(lambda: len(answers) >= 4)
             assert {answer.status_code for answer in answers} == {503}
             assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
         for caller in callers:
