@@ -77,7 +77,8 @@ def test_documented_block(tmp_path: Path) -> None:
 def test_documented_subprocess(tmp_path: Path) -> None:
     (tmp_path / "input.root").write_bytes(bytes(3 << 20))
     (tmp_path / "submit_config.txt").write_text(f"fileList={tmp_path}/input.root,root://eos/b.root\n")
-    room = documented("a subprocess", tmp_path, cmd=f"{sys.executable} -S -c 'b\"x\" * 30_000_000'")
+    held = 'import time; held = b"x" * 30_000_000; time.sleep(3)'  # until it was looked at
+    room = documented("a subprocess", tmp_path, cmd=f"{sys.executable} -S -c '{held}'")
     kept = json.loads((tmp_path / "job.perf.json").read_text())
     assert room["proc"].returncode == 0
     assert kept["peak_rss_mb"] > 1 and kept["throughput_mbs"] > 0
