@@ -40,7 +40,7 @@ from services import AT_END
 from toys import make_zmumu
 
 SHOWN_ONLY = {"text", "mermaid"}
-TIMEOUT = 120  # seconds a command may take
+TIMEOUT = 900  # seconds a command may take
 WORKSPACE = "__workspace__"
 
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,}|:{3,})[ \t]*(?P<info>.*?)[ \t]*$")

@@ -93,9 +93,9 @@ def test_the_back_off_grows_with_every_failure_and_a_commit_needs_none(make: Mak
     waits = []
     for _ in range(3):
         fail(world, TRANSIENT)
-        waits.append(round(wait_of(world, "f000")))
+        waits.append(wait_of(world, "f000"))
         ripen(world, waits[-1] + 1)
-    assert waits == [10, 20, 40]
+    assert waits == pytest.approx([10, 20, 40], abs=4)
     job = world.start()
     job.take()
     job.commit()
@@ -151,7 +151,7 @@ def test_failures_that_pass_let_the_project_rest_longer_each_time_and_pause_it_i
     assert world.catalog.project("p").status().rest_until is None
     fail(world, TRANSIENT, 1)
     longer = world.value("SELECT rest_until - (SELECT max(at) FROM events) FROM projects")
-    assert longer == pytest.approx(200, abs=1)
+    assert longer == pytest.approx(200, abs=4)
     ripen(world, 1000)
     fail(world, TRANSIENT, 1)
     state, reason = world.project_state()

@@ -222,8 +222,13 @@ def test_repair_and_check_beside_everybody_else(tmp_path: Path) -> None:
     threads = [threading.Thread(target=guarded, args=(role,)) for role in (worker, worker, mender, mender, operator)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(100)
+    try:
+        for thread in threads:
+            thread.join(600)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     assert problems == []
     assert project.status().complete
     repair(catalog.database, older_than=0)

@@ -196,7 +196,7 @@ def test_a_server_looks_after_what_was_submitted_on_its_host(desk: ToyDesk, monk
     desk.spec()
     ok("submit", "spec.toml", "--detach")
     with served(desk.database):
-        until(lambda: desk.rows("SELECT 1 FROM projects WHERE state = 'ended'"), "the project ends", 60)
+        until(lambda: desk.rows("SELECT 1 FROM projects WHERE state = 'ended'"), "the project ends", 300)
     desk.exactly_once()
 
 

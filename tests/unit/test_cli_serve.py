@@ -25,7 +25,7 @@ def catalog(tmp_path: Path) -> str:
 
 def test_it_prints_its_address_answers_and_ends_when_it_is_asked_to(catalog: str, tmp_path: Path) -> None:
     with ServerProcess(catalog, tmp_path, "--open") as server:
-        assert httpx.get(server.url + "/healthz").json()["status"] == "ok"
+        assert httpx.get(server.url + "/healthz", timeout=60).json()["status"] == "ok"
         assert server.stop() == 0
 
 
@@ -86,7 +86,7 @@ def test_several_processes_serve_postgresql_and_one_that_dies_is_followed_by_ano
         parent = psutil.Process(server.pid)
         first = {child.pid for child in parent.children()}
         assert len(first) == 2
-        assert httpx.get(server.url + "/healthz").json()["status"] == "ok"
+        assert httpx.get(server.url + "/healthz", timeout=60).json()["status"] == "ok"
         psutil.Process(min(first)).kill()
         for _ in range(3000):
             if len({child.pid for child in parent.children() if child.status() != psutil.STATUS_ZOMBIE} - first) == 1:
@@ -94,7 +94,7 @@ def test_several_processes_serve_postgresql_and_one_that_dies_is_followed_by_ano
             threading.Event().wait(0.01)
         else:
             raise AssertionError("no other was started")
-        assert httpx.get(server.url + "/healthz").json()["status"] == "ok"
+        assert httpx.get(server.url + "/healthz", timeout=60).json()["status"] == "ok"
         assert server.stop() == 0
 
 

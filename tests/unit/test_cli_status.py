@@ -122,9 +122,11 @@ def test_wait_ends_with_the_request(project: bookkeeper.Project, monkeypatch: py
     monkeypatch.setattr(status, "look", seen)
     thread = threading.Thread(target=lambda: done.append(run("status", "p", "--wait", "--json")))
     thread.start()
-    assert waiting.wait(10)
-    finish(project)
-    thread.join(20)
+    try:
+        assert waiting.wait(120)
+    finally:
+        finish(project)
+        thread.join(120)
     assert (done[0].code, done[0].json["complete"]) == (0, True)
 
 

@@ -137,7 +137,7 @@ def test_an_interrupt_leaves_the_project_open(here: Path) -> None:
             if "live process" in line:
                 break
         os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (
         130,
         "stopped in good order; `bookkeeper submit p.toml` goes on where it was\n",

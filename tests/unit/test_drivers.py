@@ -48,7 +48,7 @@ try:
 except UsageError as error:
     print(error.remedy)
 """
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert said.stdout == f"`pip install 'sam-bookkeeper[{extra}]'`\n", said.stderr
 
 
@@ -146,7 +146,7 @@ def test_what_a_job_runs_can_open_davs_too(tmp_path: Path) -> None:
     stageout.claim(f"{server.dav}/{tmp_path.name}", "mine")
     url = f"{server.dav}/{tmp_path.name}/.bookkeeper/claim"
     program = f"import fsspec; print(fsspec.open({url!r}).open().read().decode())"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert '"catalog": "mine"' in said.stdout, said.stderr
 
 

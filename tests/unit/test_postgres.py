@@ -122,7 +122,7 @@ def test_moves_that_block_each_other_are_made_again(world: World) -> None:
         rounds.append(rows)
         tx.run("UPDATE files SET entries = entries + 1 WHERE id = :id", {"id": rows[0]})
         with contextlib.suppress(threading.BrokenBarrierError):
-            barrier.wait(5)
+            barrier.wait(120)
         barrier.abort()
         tx.run("UPDATE files SET entries = entries + 1 WHERE id = :id", {"id": rows[1]})
 

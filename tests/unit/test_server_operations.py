@@ -54,7 +54,7 @@ def there(url: str) -> Iterator[Database]:
 
 def post(url: str, name: str, body: Any = None, **more: Any) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-    return httpx.post(f"{url}/v1/call/{name}", content=content, **more)
+    return httpx.post(f"{url}/v1/call/{name}", content=content, timeout=60, **more)
 
 
 def test_it_is_the_same_catalog(database: Database, there: Database, url: str) -> None:
@@ -204,16 +204,16 @@ def test_what_is_wrong_is_told_without_a_traceback(url: str, name: str, body: An
 def test_people_look_by_get(url: str) -> None:
     for path in ("projects", "projects/p", "projects/p/processes", "projects/p/uncommitted", "projects/p/outputs",
                  "projects/p/failures", "projects/p/performance", "datasets", "datasets/all", "files/f1", "nodes"):  # fmt: skip
-        answer = httpx.get(f"{url}/v1/{path}")
+        answer = httpx.get(f"{url}/v1/{path}", timeout=60)
         assert answer.status_code == 200, (path, answer.text)
         assert answer.json() is not None
-    assert httpx.get(f"{url}/v1/projects/p").json()["files"] == 6
-    assert httpx.get(f"{url}/v1/projects/q").status_code == 404
-    assert httpx.get(f"{url}/v1/processes/x/failure").status_code == 400
+    assert httpx.get(f"{url}/v1/projects/p", timeout=60).json()["files"] == 6
+    assert httpx.get(f"{url}/v1/projects/q", timeout=60).status_code == 404
+    assert httpx.get(f"{url}/v1/processes/x/failure", timeout=60).status_code == 400
 
 
 def test_operations_are_in_the_openapi_page(url: str) -> None:
-    paths = httpx.get(f"{url}/v1/openapi.json").json()["paths"]
+    paths = httpx.get(f"{url}/v1/openapi.json", timeout=60).json()["paths"]
     start = paths["/v1/call/projects.start"]["post"]
     body = start["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["required"]) == {"name", "dataset", "application", "rules"}
@@ -242,10 +242,11 @@ def test_a_lost_answer_is_asked_for_again_and_the_call_is_done_once(cut: Cutting
 
 def test_the_word_of_one_call_is_not_that_of_another(url: str) -> None:
     first, second = (
-        httpx.post(f"{url}/v1/call/nodes.exclude?once=1", json={"node": node, "reason": "bad"}) for node in ("a", "b")
+        httpx.post(f"{url}/v1/call/nodes.exclude?once=1", json={"node": node, "reason": "bad"}, timeout=60)
+        for node in ("a", "b")
     )
     assert (first.status_code, second.status_code) == (200, 200), second.text
-    assert [row["node"] for row in httpx.get(f"{url}/v1/nodes").json()] == ["a", "b"]
+    assert [row["node"] for row in httpx.get(f"{url}/v1/nodes", timeout=60).json()] == ["a", "b"]
 
 
 def test_a_call_in_doubt_is_not_made_again_after_a_restart(database: Database) -> None:
