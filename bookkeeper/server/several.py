@@ -6,12 +6,13 @@ Each has its own writer with its own groups, its own metrics and limits.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import socket
 
     from bookkeeper.catalog import Database
+
+ASKED: Final = (signal.SIGTERM, signal.SIGINT)
+"""The signals that ask to end."""
 
 SHORT_LIFE: Final = 5.0
 """Seconds: a process that dies younger is followed by the next after as long."""
@@ -50,13 +54,15 @@ def serve_several(
             _send(pid, signal.SIGTERM)
 
     with listening(place) as (bound, address):
-        for asked in (signal.SIGTERM, signal.SIGINT):
+        for asked in ASKED:
             signal.signal(asked, stop)
         first = True
         while not stopping or running:
             while not stopping and len(running) < workers:
                 ready = partial(on_ready if first else _say_nothing, address)
-                running[_start(url, place, bound, ready, open_to_all, settings)] = time.monotonic()
+                with _unasked():  # who is asked now has a child that is not known yet
+                    if not stopping:
+                        running[_start(url, place, bound, ready, open_to_all, settings)] = time.monotonic()
                 first = False
             try:
                 pid, _ = os.wait()
@@ -75,7 +81,7 @@ def _start(
     open_to_all: bool,
     settings: Settings | None,
 ) -> int:
-    """Start one process; return its id."""
+    """Start one process; return its id. It is `_unasked` until it ends at once when it is asked to."""
     pid = os.fork()
     if pid == 0:
         _serve_and_exit(url, place, bound, ready, open_to_all, settings)
@@ -92,11 +98,12 @@ def _serve_and_exit(
 ) -> NoReturn:
     code = 1
     try:
+        for asked in ASKED:
+            signal.signal(asked, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
         from bookkeeper.catalog import open_existing
         from bookkeeper.server.assembly import parts_of
 
-        for asked in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(asked, signal.SIG_DFL)
         database = open_existing(url)
         parts = parts_of(database, open_to_all=open_to_all, settings=settings)
         Server(database, place, parts, ready).run(sockets=[bound])
@@ -108,6 +115,16 @@ def _serve_and_exit(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+@contextlib.contextmanager
+def _unasked() -> Iterator[None]:
+    """Let signals that ask to end come when the block is over, not in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send(pid: int, signum: signal.Signals) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,7 @@ import pytest
 from commandline import ok, run
 from services import postgres
 from services.servers import ServerProcess
+from workbench import until
 
 
 @pytest.fixture
@@ -80,22 +81,51 @@ def test_a_port_that_is_taken_is_told(catalog: str, tmp_path: Path) -> None:
     assert "--port" in refused.err
 
 
+def children(parent: psutil.Process) -> set[int]:
+    """The ids of the children that run; one may end meanwhile."""
+    found = set()
+    for child in parent.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.add(child.pid)
+    return found
+
+
 def test_several_processes_serve_postgresql_and_one_that_dies_is_followed_by_another(tmp_path: Path) -> None:
     catalog = postgres.shared().new()
     with ServerProcess(catalog, tmp_path, "--open", "--workers", "2") as server:
         parent = psutil.Process(server.pid)
-        first = {child.pid for child in parent.children()}
-        assert len(first) == 2
+        first = until(lambda: len(found := children(parent)) == 2 and found, "both")
         assert httpx.get(server.url + "/healthz", timeout=60).json()["status"] == "ok"
         psutil.Process(min(first)).kill()
-        for _ in range(3000):
-            if len({child.pid for child in parent.children() if child.status() != psutil.STATUS_ZOMBIE} - first) == 1:
-                break
-            threading.Event().wait(0.01)
-        else:
-            raise AssertionError("no other was started")
+        until(lambda: len(children(parent) - first) == 1, "another", 300)
         assert httpx.get(server.url + "/healthz", timeout=60).json()["status"] == "ok"
         assert server.stop() == 0
+
+
+ASKED_AT_BIRTH = """
+import os, signal, sys
+from bookkeeper.catalog import open_existing
+from bookkeeper.server import several
+from bookkeeper.server.running import Place
+fork, forks = os.fork, 0
+def fork_and_be_asked():
+    global forks
+    forks += 1
+    pid = fork()
+    if (forks == 1) == (pid == 0):
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+os.fork, several.SHORT_LIFE = fork_and_be_asked, 0.0
+several.serve_several(open_existing(sys.argv[1]), Place(port=0), 1, print, open_to_all=True, settings=None)
+print("over after", forks)
+"""
+
+
+def test_whoever_is_asked_to_end_while_a_process_is_started_ends(catalog: str) -> None:
+    """The first child is asked as soon as it is there, the parent when the second is: neither forgets it."""
+    said = subprocess.run([sys.executable, "-c", ASKED_AT_BIRTH, catalog], capture_output=True, text=True, timeout=300)
+    assert (said.returncode, said.stdout) == (0, "over after 2\n"), said.stderr
 
 
 def test_a_server_is_not_served_again() -> None:
