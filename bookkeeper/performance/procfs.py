@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from typing import Final, NamedTuple
 
 from bookkeeper.performance.account import Seen
@@ -141,11 +142,15 @@ class ProcWalk:
         self._others = {0} | ({first.session} - {pid}) | ({first.group} - {pid})
 
     def look(self, *, thorough: bool) -> dict[int, Seen]:
-        """Return every process of the tree that is there, by id; empty once all are gone. ``thorough``: see `Walk`."""
+        """Return every process of the tree that is there, by id; empty once all are gone. ``thorough``: see `Walk`.
+
+        Parents come before their children: one that ends in between is missing in this look. The other way round it would
+        be in it twice, as itself and in what its parent took over.
+        """
         seen: dict[int, Seen] = {}
-        waiting = list(self._members)
+        waiting = deque(self._members)
         while waiting:
-            pid = waiting.pop()
+            pid = waiting.popleft()
             member = self._members.get(pid) or self._join(pid)
             now = member.look(io=thorough) if member else None
             if member is None or now is None:
@@ -154,7 +159,7 @@ class ProcWalk:
             seen[pid] = now
             waiting += [child for child in member.children() if child not in self._members]
             if not waiting and seen and time.monotonic() >= self._look_through_at:
-                waiting = self._look_through()
+                waiting = deque(self._look_through())
         return seen
 
     def close(self) -> None:

@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 
 from bookkeeper.performance import PerformanceRecorder, procfs
-from bookkeeper.performance.account import Account, Seen
-from bookkeeper.performance.procfs import ProcWalk
 from workbench import until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc is Linux's")
@@ -264,28 +262,6 @@ for _ in range(3):
 
 
 @linux
-def test_another_process_with_the_same_number_is_not_taken_for_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A `/proc` of our own, with nothing kept open: only the time at which a process began tells them apart."""
-    monkeypatch.setattr(procfs, "PROC", str(tmp_path))
-    monkeypatch.setattr(procfs, "KEPT", 0)
-    (tmp_path / "7" / "task" / "7").mkdir(parents=True)
-    (tmp_path / "7" / "task" / "7" / "children").write_text("8 ")
-    (tmp_path / "8").mkdir()
-    line = "{} (a) b (c)) S {} 7 7 0 -1 0 0 0 0 0 100 50 25 25 20 0 1 0 {} 1000 {} 0 0"
-    (tmp_path / "7" / "stat").write_text(line.format(7, 1, 500, 10))
-    (tmp_path / "8" / "stat").write_text(line.format(8, 7, 600, 20))
-    walk = ProcWalk(7)
-    page, tick = os.sysconf("SC_PAGESIZE"), os.sysconf("SC_CLK_TCK")
-    assert walk.look(thorough=True) == {7: Seen(1, 10 * page, 200 / tick), 8: Seen(7, 20 * page, 200 / tick)}
-    (tmp_path / "8" / "stat").write_text(line.format(8, 1, 900, 9999))
-    (tmp_path / "7" / "task" / "7" / "children").write_text("")
-    assert list(walk.look(thorough=False)) == [7]
-    walk.close()
-
-
-@linux
 def test_no_more_files_than_may_be_open_are_opened() -> None:
     """A tree of 40, and 20 descriptors left: what cannot be opened is looked at another time."""
     code = f"{SPAWN}\nkids = [child({holding(1)!r}) for _ in range(40)]\nkids[0].wait()"
@@ -299,33 +275,3 @@ def test_no_more_files_than_may_be_open_are_opened() -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert rec.peak_rss_mb is not None
-
-
-def account(*looks: dict[int, Seen], inclusive: bool = True) -> Account:
-    made = Account(inclusive=inclusive)
-    for look in looks:
-        made.take(look)
-    return made
-
-
-def one(parent: int, amount: int) -> Seen:
-    return Seen(parent, amount, float(amount), amount, amount)
-
-
-def test_account_of_the_dead_lives_on_once() -> None:
-    """1 waits for 2, which waited for 3; 4 was handed to somebody else."""
-    before = {1: one(0, 10), 2: one(1, 20), 3: one(2, 30), 4: one(99, 40)}
-    made = account(before, {1: one(0, 65)})
-    assert (made.peak_rss, made.cpu_s, made.read, made.written) == (100, 105.0, 105, 105)
-
-
-def test_account_where_parents_take_over_nothing() -> None:
-    made = account({1: one(0, 10), 2: one(1, 20)}, {1: one(0, 15)}, inclusive=False)
-    assert (made.cpu_s, made.read) == (35.0, 35)
-
-
-def test_account_never_shrinks_and_knows_what_it_does_not_know() -> None:
-    made = account({1: one(0, 50), 2: one(1, 20)}, {1: one(0, 50)}, {})
-    assert (made.peak_rss, made.cpu_s, made.looks) == (70, 70.0, 2)
-    silent = account({1: Seen(0, 0, 0.5)})
-    assert (silent.peak_rss, silent.cpu_s, silent.read, silent.written) == (None, 0.5, None, None)
