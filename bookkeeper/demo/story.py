@@ -14,6 +14,7 @@ from textwrap import shorten
 from typing import Any, Final
 
 from bookkeeper import projects, recovery
+from bookkeeper.catalog import NOW
 from bookkeeper.demo import faults
 from bookkeeper.demo.proof import Proof, prove
 from bookkeeper.demo.result import DemoResult, Show
@@ -29,6 +30,14 @@ SELECT process_id AS process, delivered AS files, reason FROM process_summary
 LAST_STEP: Final = """
 SELECT body ->> 'step' AS step, body ->> 'outcome' AS outcome FROM events
  WHERE process_id = :process AND kind = 'step.ended' ORDER BY id DESC LIMIT 1
+"""
+
+LEFT: Final = 3.0
+"""Seconds of its lease that are left to a worker once it is silent: nobody wants to wait for all of it."""
+
+SHORTEN: Final = f"""
+UPDATE processes SET lease_until = {NOW} + :left
+ WHERE id = :process AND state = 'active' AND lease_until > {NOW} + :left
 """
 
 LINE: Final = 96
@@ -70,7 +79,6 @@ class _Story:
         self._scene, self._show = scene, show
         self._catalog, self._database = scene.catalog, scene.catalog.database
         self._frozen: faults.Happened | None = None
-        self._thawed = False
         self._shown: set[int] = set()
 
     # -- the first run ---------------------------------------------------------------------------------------------
@@ -109,22 +117,26 @@ class _Story:
         )
 
     def _on_update(self, progress: Progress) -> None:
-        """Show it; end the project when all faults have struck; wake the frozen worker when it is too late."""
+        """Show it; end the project when all faults have struck; wake the frozen worker once its short lease is over."""
         self._show.progress(progress)
         struck = faults.happened(self._scene.faults)
         self._frozen = struck.get(faults.FREEZE)
         if len(struck) == len(faults.IN_JOBS) and progress.status and progress.status.open_project == PROJECT:
             projects.end(self._database, PROJECT)
-        if progress.phase == "stopping" or (self._frozen and self._state(self._frozen.process) == "rolled_back"):
+        if self._frozen is None or not _is_stopped(self._frozen.worker):
+            return
+        if progress.phase == "stopping" or self._state(self._frozen.process) == "rolled_back":
             self.thaw()
+        else:
+            values = {"process": self._frozen.process, "left": LEFT}
+            self._database.run(lambda tx: tx.run(SHORTEN, values).rowcount)
 
     def _state(self, process: int) -> str:
         return str(self._catalog.sql("SELECT state FROM processes WHERE id = ?", (process,))[0]["state"])
 
     def thaw(self) -> None:
-        """Let the frozen worker go on, once."""
-        if self._frozen is not None and not self._thawed:
-            self._thawed = True
+        """Let the frozen worker go on, if it is."""
+        if self._frozen is not None and _is_stopped(self._frozen.worker):
             with suppress(ProcessLookupError):
                 os.kill(self._frozen.worker, signal.SIGCONT)
 
@@ -254,6 +266,16 @@ class _Story:
             name, place = self._scene.damaged.name, self._scene.damaged.parent.name
             show.say(f"→ cp spare/{name} {place}/ && bookkeeper project unpark {PROJECT} {name}")
             show.say(f"→ bookkeeper recover {PROJECT} && bookkeeper submit {self._scene.spec.name}")
+
+
+def _is_stopped(pid: int) -> bool:
+    """Tell whether a process is there and does not go on."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _bars(counts: Any, edges: Any) -> Iterator[dict[str, Any]]:
