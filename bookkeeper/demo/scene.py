@@ -18,7 +18,7 @@ from bookkeeper.errors import BookkeeperError, NotFound
 
 PROJECT: Final = "demo"
 WORKERS: Final = 4
-LEASE: Final = 15.0
+LEASE: Final = 8.0
 GROUPS: Final = 6
 """So many processes the files would need, if nothing went wrong: one for each fault, and one without."""
 

@@ -14,7 +14,6 @@ from textwrap import shorten
 from typing import Any, Final
 
 from bookkeeper import projects, recovery
-from bookkeeper.catalog import NOW
 from bookkeeper.demo import faults
 from bookkeeper.demo.proof import Proof, prove
 from bookkeeper.demo.result import DemoResult, Show
@@ -30,14 +29,6 @@ SELECT process_id AS process, delivered AS files, reason FROM process_summary
 LAST_STEP: Final = """
 SELECT body ->> 'step' AS step, body ->> 'outcome' AS outcome FROM events
  WHERE process_id = :process AND kind = 'step.ended' ORDER BY id DESC LIMIT 1
-"""
-
-LEFT: Final = 3.0
-"""Seconds of its lease that are left to a worker once it is silent: nobody wants to wait for all of it."""
-
-SHORTEN: Final = f"""
-UPDATE processes SET lease_until = {NOW} + :left
- WHERE id = :process AND state = 'active' AND lease_until > {NOW} + :left
 """
 
 LINE: Final = 96
@@ -117,19 +108,14 @@ class _Story:
         )
 
     def _on_update(self, progress: Progress) -> None:
-        """Show it; end the project when all faults have struck; wake the frozen worker once its short lease is over."""
+        """Show it; end the project when all faults have struck; wake the frozen worker when it is too late."""
         self._show.progress(progress)
         struck = faults.happened(self._scene.faults)
         self._frozen = struck.get(faults.FREEZE)
         if len(struck) == len(faults.IN_JOBS) and progress.status and progress.status.open_project == PROJECT:
             projects.end(self._database, PROJECT)
-        if self._frozen is None or not _is_stopped(self._frozen.worker):
-            return
-        if progress.phase == "stopping" or self._state(self._frozen.process) == "rolled_back":
+        if progress.phase == "stopping" or (self._frozen and self._state(self._frozen.process) == "rolled_back"):
             self.thaw()
-        else:
-            values = {"process": self._frozen.process, "left": LEFT}
-            self._database.run(lambda tx: tx.run(SHORTEN, values).rowcount)
 
     def _state(self, process: int) -> str:
         return str(self._catalog.sql("SELECT state FROM processes WHERE id = ?", (process,))[0]["state"])
