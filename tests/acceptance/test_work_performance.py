@@ -15,6 +15,7 @@ import pytest
 from bookkeeper import logs
 from bookkeeper.errors import CatalogBusy
 from bookkeeper.ledger import SqlLedger
+from leftovers import none_left
 from workbench import STUBBORN, Bench, alive, until
 
 KEYS = [
@@ -27,10 +28,16 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="platform: only Linux
 
 HOLD = """
 import subprocess, sys
-code = "import time; held = b'x' * 80_000_000; time.sleep(0.8); open('running', 'w').close(); time.sleep({})"
+code = "import time; held = b'x' * 80_000_000; time.sleep(3); open('running', 'w').close(); time.sleep({})"
 child = subprocess.Popen([sys.executable, "-S", "-c", code])
 child.wait()
 """
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    with none_left():
+        yield
 
 
 @pytest.fixture
@@ -109,7 +116,7 @@ def test_interrupted_process_is_measured_to_its_end(bench: Bench, how: str) -> N
         bench.project.end(fence=True)
     else:
         worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=60)
+    worker.communicate(timeout=180)
     body = measured(bench)
     assert body["exit_code"] < 0 and body["peak_rss_mb"] > 80_000_000 / (1 << 20)
     assert kept(bench)["peak_rss_mb"] == body["peak_rss_mb"]
@@ -125,20 +132,28 @@ def test_command_whose_guardian_was_killed_is_measured(bench: Bench) -> None:
     pid = int((bench.folder / "pid").read_text())
     guardian = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     subprocess.run(["kill", "-9", str(guardian)], check=True)
-    worker.communicate(timeout=60)
+    worker.communicate(timeout=180)
     body = measured(bench)
     assert body["exit_code"] == -9 and body["peak_rss_mb"] > 1 and body["cpu_s"] >= 0
     until(lambda: not alive(pid), "the end of the command")
 
 
 def test_stopped_command_is_measured(bench: Bench) -> None:
-    text = """
+    """It is told to go on again and again: once could be before it stopped."""
+    text = '''
 import os, signal, sys, shutil, subprocess
-code = f"import os, signal, time; time.sleep(0.5); os.kill({os.getpid()}, signal.SIGCONT)"
-subprocess.Popen([sys.executable, "-S", "-c", code])
-os.kill(os.getpid(), signal.SIGSTOP)
-shutil.copy(sys.argv[1], os.environ["BOOKKEEPER_OUTPUT"])
+code = f"""
+import os, signal, time
+while os.getppid() == {os.getpid()}:
+    time.sleep(0.5)
+    os.kill({os.getpid()}, signal.SIGCONT)
 """
+again = subprocess.Popen([sys.executable, "-S", "-c", code])
+os.kill(os.getpid(), signal.SIGSTOP)
+again.kill()
+again.wait()
+shutil.copy(sys.argv[1], os.environ["BOOKKEEPER_OUTPUT"])
+'''
     assert bench.work(*bench.script(text)).fate == "committed"
     assert measured(bench)["wall_s"] > 0.4
 
@@ -243,7 +258,7 @@ def test_node_that_is_excluded_while_it_waits(bench: Bench) -> None:
     worker = bench.worker(bench.job(node="bad", wait=True))
     assert worker.stdout and json.loads(worker.stdout.readline())["process"] == 2
     nodes.exclude(bench.catalog.database, "bad", reason="its disk is full", seconds=600, by="somebody")
-    outcome = json.loads(worker.communicate(timeout=60)[0].splitlines()[-1])["outcome"]
+    outcome = json.loads(worker.communicate(timeout=180)[0].splitlines()[-1])["outcome"]
     assert (outcome["fate"], worker.returncode) == ("excluded", 15)
     assert "its disk is full" in outcome["reason"]
     other.roll_back("done", counted=False)
