@@ -45,9 +45,13 @@ class Pool:
         self._folder, self._scheduler, self.workers = folder, None, []
 
     def start(self, workers: int) -> None:
+        """Start a scheduler and so many workers, and wait until they are there."""
         self._scheduler = self._run("scheduler", f"--port={self.port}", "--host=127.0.0.1", "--dashboard-address=:0")
         for _ in range(workers):
             self.add()
+        until(self._listens, "the scheduler", 180)
+        with Client(self.address, timeout=120, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=180)
 
     def add(self) -> None:
         words = (self.address, "--nthreads=1", "--no-dashboard", "--no-nanny", "--host=127.0.0.1")
@@ -59,8 +63,13 @@ class Pool:
 
     def stop(self) -> None:
         for one in [*self.workers, self._scheduler]:
-            one.kill()
-            one.wait()
+            if one is not None:
+                one.kill()
+                one.wait()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _run(self, *words: str) -> subprocess.Popen[bytes]:
         with (self._folder / "dask.log").open("ab") as log:
@@ -70,9 +79,11 @@ class Pool:
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     made = Pool(tmp_path_factory.mktemp("pool"))
-    made.start(2)
-    yield made
-    made.stop()
+    try:
+        made.start(2)
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture
@@ -100,6 +111,15 @@ def test_jobs_run_and_are_found_again(system: BatchSystem, pool: Pool, tmp_path:
         assert other.reconcile([followed.known]) == {}
         other.forget(followed.known)
         assert other.find(given) is None
+
+
+def test_what_tasks_tell_is_looked_at_at_once(
+    system: BatchSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it is believed, what was known before is not what the one who was woken by news is told."""
+    monkeypatch.setattr("bookkeeper.executors.dask.system.FRESH", 3600.0)
+    followed = Followed.of(system, order(tmp_path, "news", "true")).until_over()
+    assert followed.last().exit_code == 0
 
 
 def test_a_submission_that_was_cut_off_never_runs(
@@ -171,7 +191,9 @@ def test_a_worker_that_is_killed(system: BatchSystem, pool: Pool, tmp_path: Path
     """Its job is over, and told to stop; Dask does not start it again, and the others are not touched."""
     told = "trap 'echo told; exit 5' TERM; echo $$; sleep 600 & wait"
     followed = Followed.of(system, order(tmp_path, "killed", "bash", "-c", told, count=2)).until_running()
-    both = [int((followed.known.folder / f"out.{number}").read_text()) for number in (0, 1)]
+    said = [followed.known.folder / f"out.{number}" for number in (0, 1)]
+    until(lambda: all(text(one).endswith("\n") for one in said), "both say who they are", 180)
+    both = [int(text(one)) for one in said]
     victim = psutil.Process(both[0]).parent()
     assert victim is not None
     os.kill(victim.pid, signal.SIGKILL)
@@ -183,12 +205,17 @@ def test_a_worker_that_is_killed(system: BatchSystem, pool: Pool, tmp_path: Path
         True,
     )
     assert classify_failure(Evidence(state=followed.last(0).kind, message=followed.last(0).reason or "")) == "executor"
-    until(lambda: (followed.known.folder / "out.0").read_text().endswith("told\n"), "it is told")
+    until(lambda: text(said[0]).endswith("told\n"), "it is told", 180)
     assert psutil.pid_exists(both[1])
     system.remove(followed.jobs, "enough")
     followed.until_over()
     assert (followed.last(1).kind, followed.last(1).state) == ("REMOVED", JobState.REMOVED)
-    assert (followed.known.folder / "out.1").read_text().endswith("told\n")
+    assert text(said[1]).endswith("told\n")
+
+
+def text(path: Path) -> str:
+    """What a job has printed so far; it may not have begun to."""
+    return path.read_text() if path.exists() else ""
 
 
 def test_jobs_are_held_and_released_and_end_in_time(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
@@ -222,10 +249,10 @@ def test_a_cluster_in_this_process(tmp_path: Path) -> None:
     told = ("bash", "-c", "trap 'echo told; exit 5' TERM; echo begun; sleep 600 & wait")
     with contextlib.closing(executor.make(tmp_path, options)) as mine:
         followed = Followed.of(mine, given := order(tmp_path, "here", *told)).until_running()
-        until(lambda: (given.folder / "out.0").read_text() == "begun\n", "it has begun")
+        until(lambda: text(given.folder / "out.0") == "begun\n", "it has begun", 180)
         with contextlib.closing(executor.make(tmp_path, options)) as other:
             assert other.reconcile([followed.known]) == {}
-    until(lambda: (given.folder / "out.0").read_text() == "begun\ntold\n", "it is told to stop")
+    until(lambda: text(given.folder / "out.0") == "begun\ntold\n", "it is told to stop", 180)
     assert not (tmp_path / "dask.json").exists()
 
 
@@ -245,9 +272,9 @@ def test_an_analysis_whose_workers_and_scheduler_die_is_processed_once(
     pool: Pool, tmp_path: Path, zmumu_folder: Path
 ) -> None:
     with contextlib.closing(BatchDesk("dask", tmp_path, zmumu_folder)) as desk:
-        table = f'[executor.dask]\nscheduler = "{pool.address}"\ntimeout = 1'
+        table = f'[executor.dask]\nscheduler = "{pool.address}"\ntimeout = 5'
         sitter = desk.begin(WAITS, jobs=3, executor=table)
-        until(lambda: (sitter.step(), len(begun(desk)) == 2)[1], "two processes have files")
+        until(lambda: (sitter.step(), len(begun(desk)) == 2)[1], "two processes have files", 180)
         pool.workers[-1].kill()
         pool.add()
         until(
@@ -255,9 +282,9 @@ def test_an_analysis_whose_workers_and_scheduler_die_is_processed_once(
             "another has its place",
         )
         pool.kill_scheduler()
-        until(lambda: sitter.step().problems, "the scheduler is away")
+        until(lambda: sitter.step().problems, "the scheduler is away", 180)
         pool.start(2)
-        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 3)[1], "what was lost is rolled back")
+        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 3)[1], "what was lost is rolled back", 180)
         (tmp_path / "go").touch()
         end = desk.to_the_end(sitter)
         assert end.status.complete and not end.problems

@@ -166,9 +166,10 @@ class DaskSystem:
         credentials.check(known.asks)
 
     def wait(self, seconds: float) -> None:
-        """See `BatchSystem.wait`. Tasks tell when they start and end."""
-        self._news.wait(seconds)
-        self._news.clear()
+        """See `BatchSystem.wait`. Tasks tell when they start and end; what was known before that is believed no more."""
+        if self._news.wait(seconds):
+            self._news.clear()
+            self._stale()
 
     def close(self) -> None:
         """See `BatchSystem.close`. A cluster that this process made ends with it, and its jobs are told to stop."""
