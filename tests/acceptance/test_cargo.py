@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,12 @@ import pytest
 from bookkeeper import access, cargo, logs
 from bookkeeper.access.http import Gate
 from bookkeeper.catalog import create, open_existing
-from bookkeeper.errors import UsageError
+from bookkeeper.errors import CatalogBusy, UsageError
+from bookkeeper.ledger import SqlLedger
 from bookkeeper.server.operations import router
 from bookkeeper.server.running import Parts, Place
 from bookkeeper.worker import Job, OutputSpec
+from leftovers import none_left
 from nodes import PYTHON, Node, hides
 from services.reach import BUSY, served
 from services.servers import serving
@@ -54,6 +57,12 @@ class Far(Bench):
 
     def node(self, job: Job, **options: Any) -> Node:
         return Node(self.folder / f"node{self._count + 1}", self.load(job, **options))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    with none_left():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +186,19 @@ def test_what_did_not_arrive_whole_is_uncharged_and_named(far: Far) -> None:
     assert [row["category"] for row in judged] == ["transient_io", "configuration", "transient_io"]
 
 
-def test_a_worker_that_is_killed_while_it_unpacks_leaves_nothing_that_the_next_does_not_remove(far: Far) -> None:
+def test_a_worker_that_is_killed_while_it_unpacks_leaves_nothing_that_the_next_does_not_remove(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However quickly it unpacks, it gets no further: that this step has ended the catalog does not hear from it."""
+    killed, record = threading.Event(), SqlLedger.record
+
+    def hears_no_end(self: SqlLedger, key: Any, events: Any) -> None:
+        if not killed.is_set() and any(one.kind == "step.ended" for one in events):
+            killed.wait()
+            raise CatalogBusy("locked")
+        record(self, key, events)
+
+    monkeypatch.setattr(SqlLedger, "record", hears_no_end)
     far.write("run.sh", '#!/bin/sh\ncp "$2" "$1"\n', 0o755)
     (far.base / "many").mkdir()
     for number in range(3000):  # they take a while
@@ -185,9 +206,12 @@ def test_a_worker_that_is_killed_while_it_unpacks_leaves_nothing_that_the_next_d
     job = far.job("./run.sh", "{output}", "{inputs}")
     node = far.node(job, files=["many"])
     worker = node.start()
-    until(lambda: list(node.tmp.glob("*/job/many/*")), "it unpacks")
-    os.killpg(worker.pid, signal.SIGKILL)
-    worker.communicate()
+    try:
+        until(lambda: list(node.tmp.glob("*/job/many/*")), "it unpacks", 180)
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.communicate()
+    finally:
+        killed.set()
     assert len(node.left()) == 2  # the worker, and its job
     assert far.catalog.sql("SELECT state FROM processes") == [{"state": "active"}]
     assert far.events("step.ended", 1) == []
