@@ -21,6 +21,7 @@ import uproot
 import bookkeeper
 from bookkeeper.errors import CatalogOutdated, CatalogTooNew, Fenced, ServerUnreachable, UsageError
 from commandline import ok, run
+from leftovers import none_left
 from services.reach import BUSY, served
 from services.servers import ServerProcess
 from workbench import until
@@ -35,6 +36,12 @@ with open(os.environ["BOOKKEEPER_REPORT"], "a") as report:
     for path in inputs:
         report.write(json.dumps({"file": path, "state": "consumed", "entries": 500}) + "\\n")
 """
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    with none_left():
+        yield
 
 
 @pytest.fixture
@@ -54,22 +61,22 @@ def test_an_analysis_by_commands_alone(server: ServerProcess, tmp_path: Path, zm
     (tmp_path / "payload.py").write_text(COPY)
     ok("file", "declare", zmumu_folder)
     ok("dataset", "define", "zmumu", "--names", "zmumu-*")
-    ok("project", "start", "mass", "--dataset", "zmumu", "--lease", "2s")
-    words = ["work", "mass", "--files-per-process", "1", "--lease", "2s"]
+    ok("project", "start", "mass", "--dataset", "zmumu", "--lease", "60s")
+    words = ["--files-per-process", "1"]
     words += ["--output-name", "m-{process}.root", "--destination", "out"]
     words += ["--expect-tree", "events", "--expect-entries", "consumed", "--"]
-    killed = started(
-        [*words, sys.executable, "-c", "import time, pathlib; pathlib.Path('began').touch(); time.sleep(60)"]
-    )
-    until(Path("began").exists, "the first worker at work")
+    waits = [sys.executable, "-c", "import time, pathlib; pathlib.Path('began').touch(); time.sleep(600)"]
+    killed = started(["work", "mass", "--lease", "10s", *words, *waits])
+    until(Path("began").exists, "the first worker at work", 180)
     os.killpg(killed.pid, 9)
     killed.communicate()
     ended = set[int]()
     while ok("status", "mass", "--json").json["committed"] < 6:
-        workers = [started([*words, sys.executable, "payload.py", "{output}", "{inputs}"]) for _ in range(3)]
-        ended |= {worker.wait(60) for worker in workers}
+        copy = ["work", "mass", *words, sys.executable, "payload.py", "{output}", "{inputs}"]
+        workers = [started(copy) for _ in range(3)]
         for worker in workers:
-            worker.communicate()
+            worker.communicate(timeout=180)
+        ended |= {worker.returncode for worker in workers}
     assert ended <= {0, 12}
     told = ok("status", "mass", "--json").json
     assert (told["complete"], told["committed"], told["unpublished"]) == (True, 6, 0)
@@ -111,18 +118,18 @@ def test_submit_ends_when_it_is_told_to_also_while_the_server_is_away(
     server: ServerProcess, tmp_path: Path, zmumu_folder: Path
 ) -> None:
     (tmp_path / "data").symlink_to(zmumu_folder)
-    (tmp_path / "payload.py").write_text("import pathlib, time; pathlib.Path('began').touch(); time.sleep(60)")
+    (tmp_path / "payload.py").write_text("import pathlib, time; pathlib.Path('began').touch(); time.sleep(600)")
     (tmp_path / "copies.toml").write_text(SPEC.format(python=sys.executable))
     running = started(["submit", "copies.toml"])
-    until(Path("began").exists, "a job at work")
+    until(Path("began").exists, "a job at work", 180)
     server.kill()
     began = time.monotonic()
     os.kill(running.pid, signal.SIGTERM)
-    out, err = running.communicate(timeout=30)
-    assert time.monotonic() - began < 15
+    out, err = running.communicate(timeout=180)
+    assert time.monotonic() - began < 45, "it waits neither for its jobs nor for the server"
     assert (running.returncode, b"cannot be reached" in err) == (6, True), (out, err)
     server.restart()
-    until(lambda: ok("status", "copies", "--json").json["held"] == 0, "its jobs rolled back")
+    until(lambda: ok("status", "copies", "--json").json["held"] == 0, "its jobs rolled back", 180)
 
 
 def test_submit_goes_on_while_the_server_is_killed_and_comes_back(
@@ -132,9 +139,9 @@ def test_submit_goes_on_while_the_server_is_killed_and_comes_back(
     (tmp_path / "data").symlink_to(zmumu_folder)
     (tmp_path / "copies.toml").write_text(SPEC.format(python=sys.executable))
     submitted = started(["submit", "copies.toml", "--json"])
-    until(lambda: list((tmp_path / "out").glob("*.root")), "the first output")
+    until(lambda: list((tmp_path / "out").glob("*.root")), "the first output", 180)
     server.restart()
-    out, err = submitted.communicate(timeout=120)
+    out, err = submitted.communicate(timeout=180)
     assert submitted.returncode == 0, err
     assert json.loads(out)["committed"] == 6
     assert len(list((tmp_path / "out").glob("*.root"))) == 6
