@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -21,8 +22,10 @@ from bookkeeper.errors import BookkeeperError, SpecError
 from bookkeeper.executors import memory
 from bookkeeper.executors.local import LocalExecutor
 from bookkeeper.plugins import Dispatcher
+from bookkeeper.plugins.notify import Notify, targets
 from bookkeeper.spec import load
 from bookkeeper.submit import Progress, Submitted, audience, submit
+from leftovers import none_left
 from postbox import Postbox, postbox
 from workbench import until
 
@@ -110,6 +113,12 @@ modules = ["mine.py"]
         return [row["id"] for row in rows]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    with none_left():
+        yield
+
+
 @pytest.fixture
 def desk(tmp_path: Path, zmumu_folder: Path) -> Iterator[Desk]:
     made = Desk(tmp_path, zmumu_folder)
@@ -120,7 +129,10 @@ def desk(tmp_path: Path, zmumu_folder: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 def box() -> Iterator[Postbox]:
+    """Where notifications are posted. What sends them is loaded before, as a run waits a bounded time for them."""
     with postbox() as made:
+        (target,) = targets([Notify(("ended",), url=made.url)], {})
+        assert not list(target.problems())
         yield made
 
 
@@ -145,9 +157,10 @@ def test_submit_tells_every_event_and_the_completion(desk: Desk, box: Postbox, m
 def test_hanging_plugin_delays_the_end_by_a_bounded_time(desk: Desk) -> None:
     (desk.folder / "hang").touch()
     spec = desk.spec()
-    before = time.monotonic()
-    result = desk.submit(spec)
-    assert result.exit_code == 0 and result.status.committed == 6 and time.monotonic() - before < 25
+    seen: list[float] = []
+    result = desk.submit(spec, on_update=lambda _: seen.append(time.monotonic()))
+    assert result.exit_code == 0 and result.status.committed == 6
+    assert time.monotonic() - seen[-1] < 120, "since nothing but the plug-in was left to be waited for"
     assert result.untold == ("mine@mass",)
     (desk.folder / "hang").unlink()
     again = desk.submit(spec)
@@ -162,15 +175,19 @@ def test_killed_in_mid_call_the_next_dispatcher_tells_it_again(desk: Desk) -> No
     (desk.folder / "hang").touch()
     words = [sys.executable, "-c", PROGRAM, str(desk.folder / "spec.toml"), desk.catalog.url]
     running = subprocess.Popen(words, start_new_session=True)
-    until(lambda: desk.lines("begun"), "a call")
+    until(lambda: desk.lines("begun"), "a call", 180)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert not desk.lines("told")
     (desk.folder / "hang").unlink()
-    before = time.monotonic()
+    with contextlib.closing(LocalExecutor(desk.database, "mass", 2)) as executor:
+        until(lambda: executor.running() == 0, "the end of the workers that it started", 180)
+    with desk.database.transaction() as tx:
+        held = tx.run("UPDATE cursors SET claimed_until = claimed_until + 1e6 WHERE claimed_by IS NOT NULL").rowcount
+    assert held == 1, "it died with its claim"
     result = desk.submit(load(desk.folder / "spec.toml"))
-    assert result.exit_code == 0 and result.untold == ()
-    assert time.monotonic() - before < 50, "the claim of a process that is gone is not waited for"
+    assert result.exit_code == 0
+    assert result.untold == (), "the claim of a process that is gone is not waited for"
     begun, told = desk.lines("begun"), [int(number) for number, _ in desk.lines("told")]
     assert begun[0][0] == begun[1][0] and begun[0][2] != begun[1][2], "the same event, by another process"
     assert told == desk.logged(), "each once, in order: only the call was repeated"
@@ -187,11 +204,11 @@ def test_killed_again_and_again_nothing_is_lost(desk: Desk) -> None:
     cli = shutil.which("bookkeeper", path=str(Path(sys.executable).parent)) or "bookkeeper"
     for kill in range(1, 4):
         running = subprocess.Popen([cli, "--catalog", desk.catalog.url, "plugin", "run", spec], start_new_session=True)
-        until(lambda: len(desk.lines("told")) > 300 * kill or running.poll() is not None, "some calls")  # noqa: B023
+        until(lambda: len(desk.lines("told")) > 300 * kill or running.poll() is not None, "some calls", 180)  # noqa: B023
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
     with Dispatcher(desk.database, audience(load(spec))) as dispatcher:
-        assert dispatcher.close(60) == []
+        assert dispatcher.close(180) == []
     told = [int(number) for number, _ in desk.lines("told")]
     expected = [row["id"] for row in desk.catalog.sql("SELECT id FROM events WHERE kind = 'x'")]
     assert sorted(set(told)) == expected, "at least once"
@@ -202,7 +219,7 @@ def test_two_submits_tell_every_event_once(desk: Desk) -> None:
     desk.spec()
     words = [sys.executable, "-c", PROGRAM, str(desk.folder / "spec.toml"), desk.catalog.url]
     both = [subprocess.Popen(words, start_new_session=True) for _ in range(2)]
-    codes = sorted(one.wait(60) for one in both)
+    codes = sorted(one.wait(180) for one in both)
     assert codes == [0, 0]
     desk.submit(load(desk.folder / "spec.toml"))
     assert [int(number) for number, _ in desk.lines("told")] == desk.logged()
@@ -241,8 +258,10 @@ def bookkeeper_executors():
         desk.spec(executor='kind = "mine"')
 
 
-def test_jobs_start_only_while_their_memory_fits(desk: Desk) -> None:
-    most = memory.available_mb()
+def test_jobs_start_only_while_their_memory_fits(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This host has as much left at each look, whatever else runs on it."""
+    most = 100_000.0
+    monkeypatch.setattr(memory, "available_mb", lambda: most)
     executor = LocalExecutor(desk.database, "mass", 8)
     try:
         assert executor.free() == 8 and executor.free(1.0) == 8
@@ -265,12 +284,15 @@ def test_container_with_less_memory_than_its_host(tmp_path: Path) -> None:
 
 
 def test_submit_waits_for_the_next_try_and_says_so(desk: Desk) -> None:
-    """A fault that passes: nothing is started before its time has come, and the line says until when."""
+    """A fault that passes: nothing is started before its time has come, and the line says until when.
+
+    It befalls the last files, so that no others are left, however long those take.
+    """
     flaky = (
         "from pathlib import Path\nimport sys\n"
-        "seen = Path('tries')\nseen.touch()\n"
-        "with seen.open('a') as file: print('x', file=file)\n"
-        "if len(seen.read_text().splitlines()) <= 2: sys.exit('Connection timed out')\n" + COPY
+        "seen = Path('seen')\n"
+        "if any('zmumu-6' in one for one in sys.argv) and not seen.exists():\n"
+        "    seen.touch(); sys.exit('Connection timed out')\n" + COPY
     )
     seen: list[Progress] = []
     spec = desk.spec(payload=flaky, extra='[retry.transient_io]\nbase_delay = "3s"\njitter = false')
