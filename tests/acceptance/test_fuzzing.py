@@ -67,7 +67,7 @@ def test_no_route_fails_whatever_is_sent(server: tuple[httpx.Client, str]) -> No
 
     def attack(case: Any) -> None:
         nonlocal sent
-        answer = case.call(base_url=str(client.base_url), headers={"authorization": f"Bearer {token}"})
+        answer = case.call(base_url=str(client.base_url), headers={"authorization": f"Bearer {token}"}, timeout=60)
         sent += 1
         failed = answer.status_code >= 500 and answer.status_code != 503
         if failed or "Traceback" in answer.text or "site-packages" in answer.text:

@@ -24,6 +24,9 @@ pytestmark = pytest.mark.acceptance
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+PATIENCE = 120_000
+"""Milliseconds that the browser has for what it is told: the machine may be busy."""
+
 PATHS = ("/", "/projects/mass", "/processes/2", "/processes/6", "/files?name=f02", "/nodes",
          "/projects/mass/processes", "/projects/mass/parked", "/projects/mass/outputs", "/projects/mass/events")  # fmt: skip
 
@@ -47,7 +50,7 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE)
         yield opened
         opened.close()
 
@@ -65,6 +68,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def looking(browser: Browser, **settings: Any) -> Iterator[Page]:
     """Open a page; afterwards nothing may have been wrong on it: no error, no refusal of the policy, no failed request."""
     context = browser.new_context(**settings)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
@@ -114,7 +118,7 @@ def test_page_follows_what_happens_and_keeps_what_a_person_did(browser: Browser,
         page.locator("section[aria-labelledby=processes] tbody a").first.focus()
         page.evaluate("window.heading = document.querySelector('h1'); window.focused = document.activeElement")
         made = produce(_newest(served.catalog).start_process(node="late-node"), served.folder)
-        page.locator(f"tr[data-key=p{made.id}]", has_text="committed").wait_for(timeout=60_000)
+        page.locator(f"tr[data-key=p{made.id}]", has_text="committed").wait_for(timeout=PATIENCE)
         assert page.locator(".key .committed b").inner_text() == str(5 + len(made.files))
         assert rows.count() == count + 1 and first.split()[0] in rows.nth(1).inner_text()
         assert page.locator("details").first.get_attribute("open") is None
@@ -130,6 +134,7 @@ def _newest(catalog: Catalog) -> Any:
 
 def test_updates_can_be_stopped_and_a_lost_server_is_told(browser: Browser, served: Served) -> None:
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(f"{served.url}/projects/mass")
     button = page.get_by_role("button", name="live")
@@ -139,7 +144,7 @@ def test_updates_can_be_stopped_and_a_lost_server_is_told(browser: Browser, serv
     assert page.locator("#live").inner_text().strip() == "paused"
     page.locator("#live button").click()
     served.stop()
-    page.locator("#live.lost", has_text="no answer").wait_for(timeout=60_000)
+    page.locator("#live.lost", has_text="no answer").wait_for(timeout=PATIENCE)
     assert page.locator("h1").inner_text() == "mass"
     context.close()
 
@@ -190,6 +195,6 @@ def test_names_of_strangers_are_no_script(browser: Browser, served: Served) -> N
         process = _newest(served.catalog).start_process(node=hostile)
         process.next_files(1)
         process.roll_back(hostile)
-        page.locator(f"tr[data-key=p{process.id}]", has_text="rolled back").wait_for(timeout=60_000)
+        page.locator(f"tr[data-key=p{process.id}]", has_text="rolled back").wait_for(timeout=PATIENCE)
         assert hostile in page.locator(f"tr[data-key=p{process.id}]").inner_text()
         assert "taken" not in page.title() and page.locator("main img, main script").count() == 0

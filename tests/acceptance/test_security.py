@@ -232,7 +232,7 @@ def test_forged_expired_and_revoked_tokens_are_refused_everywhere(scene: Scene) 
 
 def test_who_fails_often_is_not_looked_at(scene: Scene) -> None:
     gate = Gate(access.Guard(scene.catalog.database), FailureLimit(3, 3600))
-    with served(scene.catalog.database, guard=gate) as url, httpx.Client(base_url=url) as client:
+    with served(scene.catalog.database, guard=gate) as url, httpx.Client(base_url=url, timeout=60) as client:
         good = {"authorization": f"Bearer {scene.tokens['read']}"}
         assert client.get("/v1/projects", headers=good).status_code == 200
         answers = [client.get("/v1/projects", headers={"authorization": "Bearer a.b.c"}) for _ in range(5)]
