@@ -249,15 +249,17 @@ def test_one_file_is_enough_and_the_folder_is_removed(zmumu_folder: Path, tmp_pa
     assert (result.files, result.published_events, result.folder) == (2, 500, None)
     assert not place.exists()
 
-    @pytest.mark.slow
-    def test_real_files_end_exactly_once(tmp_path: Path) -> None:
-        result = run(tmp_path, data=root_files()[0].parent, keep=True, show=Notes())
-        assert result.proved, result
-        assert result.files == len(root_files()) + 1 and len(result.parked) == 1
-        assert result.published_events == sum(demo_entries(path) for path in root_files())
 
-    def demo_entries(path: Path) -> int:
-        return sum(real_entries(path).values())
+@pytest.mark.slow
+def test_real_files_end_exactly_once(tmp_path: Path) -> None:
+    result = run(tmp_path, data=root_files()[0].parent, keep=True, show=Notes())
+    assert result.proved, result
+    assert result.files == len(root_files()) + 1 and len(result.parked) == 1
+    assert result.published_events == sum(demo_entries(path) for path in root_files())
+
+
+def demo_entries(path: Path) -> int:
+    return sum(real_entries(path).values())
 
 
 def test_folder_without_root_files_is_refused(tmp_path: Path) -> None:

@@ -105,6 +105,29 @@ def test_file_is_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
 
 
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_test_stands_in_another(path: Path) -> None:
+    """There it would never run, and nobody would be told."""
+    assert not hidden_tests(path.read_text(encoding="utf-8"))
+
+
+def hidden_tests(source: str) -> list[str]:
+    """The tests of a module that are defined in the body of a function."""
+    kinds = ast.FunctionDef, ast.AsyncFunctionDef
+    outer = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    inner = [node for one in outer for node in ast.walk(one) if isinstance(node, kinds) and node is not one]
+    return sorted({f"line {node.lineno}: {node.name}" for node in inner if node.name.startswith("test_")})
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_hidden_tests_are_found(kind: str) -> None:
+    assert hidden_tests(f"def test_a():\n    if True:\n        {kind} test_b(): ...") == ["line 3: test_b"]
+    assert not hidden_tests(f"def test_a(): ...\nclass TestB:\n    {kind} test_c(self): ...")
+
+
 SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|VALUES|RETURNING)\b")
 
 
