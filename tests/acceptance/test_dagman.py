@@ -93,7 +93,7 @@ def here(tmp_path: Path, pool: dagpool.Pool, monkeypatch: pytest.MonkeyPatch) ->
 
 def at_work(here: Path, *names: str) -> None:
     """Wait until these jobs are in the middle of their work."""
-    until(lambda: all((here / "at" / name).exists() for name in names), f"{names} did not run", 120)
+    until(lambda: all((here / "at" / name).exists() for name in names), f"{names} did not run", 180)
 
 
 def node_of(name: str) -> str:
@@ -126,20 +126,20 @@ def test_a_dag_in_which_everything_goes_wrong_ends_with_every_file_once(here: Pa
     killed = ok("dag", "kill", "dag", node_of("10-killed"), "--reason", "its turn comes later", "--json").json
     assert killed["removed"] == {node_of("10-killed"): 1}
 
-    until(lambda: states(here)[node_of("11-runs")] == "held", "a job was not held", 120)
+    until(lambda: states(here)[node_of("11-runs")] == "held", "a job was not held", 180)
     pool.schedd().act(htcondor2.JobAction.Release, [twice], reason=("now", 1))
-    until(lambda: states(here)[node_of("06-broken")] == "failed", "a broken file was not given up", 120)
-    until(lambda: states(here)[node_of("10-killed")] == "failed", "a killed node went on", 120)
+    until(lambda: states(here)[node_of("06-broken")] == "failed", "a broken file was not given up", 180)
+    until(lambda: states(here)[node_of("10-killed")] == "failed", "a killed node went on", 180)
     told = ok("dag", "status", "dag").out
     assert "its turn comes later" in told and "parked" in told
     (here / "mended").touch()
     ok("project", "unpark", "p", "--all")
     again = ok("dag", "resubmit", "dag", "--json").json
     assert again["nodes"] == [node_of("06-broken"), node_of("10-killed")]
-    until(lambda: states(here)[node_of("10-killed")] == "finished", "a resubmitted node did not run", 120)
-    until(lambda: states(here)[node_of("11-runs")] == "running", "a job that was released did not run again", 120)
+    until(lambda: states(here)[node_of("10-killed")] == "finished", "a resubmitted node did not run", 180)
+    until(lambda: states(here)[node_of("11-runs")] == "running", "a job that was released did not run again", 180)
     (here / "go").touch()
-    until(lambda: dagman.look(here / "dag").state in ("finished", "failed"), "the DAG did not end", 120)
+    until(lambda: dagman.look(here / "dag").state in ("finished", "failed"), "the DAG did not end", 180)
 
     view = ok("dag", "status", "dag", "--json").json
     assert (view["state"], view["counts"]) == ("finished", {"finished": len(NAMES)}), story(here)
@@ -163,14 +163,16 @@ def test_a_dag_that_ended_incomplete_goes_on_with_its_recovery(here: Path, pool:
             (here / "data" / f"{name}.txt").unlink()
     (here / "spec.toml").write_text(SPEC.replace("max_attempts = 2", "max_attempts = 1"))
     batch = ok("dag", "make", "spec.toml", "--out", "dag", "--ask-again", "1s", "--submit", "--json").json["batch"]
-    until(lambda: dagman.look(here / "dag").state == "failed", "the DAG did not end", 120)
+    until(lambda: dagman.look(here / "dag").state == "failed", "the DAG did not end", 180)
     missing = json.loads((here / "dag" / "missing.json").read_text())
     assert [one["file"] for one in missing["files"]] == ["06-broken.txt"], story(here)
-    until(lambda: not pool.schedd().query(f"ClusterId == {batch}", ["ClusterId"]), "DAGMan did not leave the queue")
+    until(
+        lambda: not pool.schedd().query(f"ClusterId == {batch}", ["ClusterId"]), "DAGMan did not leave the queue", 180
+    )
     (here / "mended").touch()
     ok("project", "unpark", "p", "--all")
     ok("dag", "submit", "dag")
-    until(lambda: dagman.look(here / "dag").state == "finished", "the rescue DAG did not end well", 120)
+    until(lambda: dagman.look(here / "dag").state == "finished", "the rescue DAG did not end well", 180)
     assert sorted(path.read_text() for path in (here / "out").glob("*.txt")) == [
         "00-good\n",
         "06-broken\n",

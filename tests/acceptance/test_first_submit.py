@@ -61,7 +61,7 @@ def test_a_batch_system_that_does_not_answer_is_told_at_once(folder: Path, what:
     began = time.monotonic()
     told = run("submit", "copy.toml", *words)
     assert told.code == 17, told
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 120
     assert problem in told.err and remedy in told.err
     assert run("status", "copy").code == 0
     write(folder, 'kind = "htcondor"')

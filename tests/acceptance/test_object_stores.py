@@ -148,7 +148,7 @@ def test_inputs_over_https(bench: Bench, tmp_path: Path, zmumu_folder: Path) -> 
     bench.catalog.start_project("r", "https")
     job = bench.job(*bench.script(COPY), project="r", stage_inputs=True, files_per_process=3)
     worker = bench.worker(job, env={**os.environ, "SSL_CERT_FILE": str(server.authority)})
-    said = worker.communicate(timeout=120)
+    said = worker.communicate(timeout=180)
     (row,) = bench.catalog.project("r").uncommitted()
     assert row["file"] == "https-far-zmumu-3.root" and row["state"] == "parked", said
     assert bench.published() == ["m-1.root"]

@@ -25,10 +25,17 @@ from workbench import alive, until
 SLEEP = ("sleep", "600")
 
 
+def prepared(running: Slurm) -> Slurm:
+    """A Slurm that other tests use, too: all of it runs, and nothing is left of them, also where one failed."""
+    running.up()
+    running.run("scancel", "--me")
+    running.ready()
+    return running
+
+
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
-    running = service.shared()
-    running.ready()
+    running = prepared(service.shared())
     monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
     return running
 
@@ -43,8 +50,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
 
 @pytest.fixture
 def accounted(monkeypatch: pytest.MonkeyPatch) -> Slurm:
-    running = service.shared(accounting=True)
-    running.ready()
+    running = prepared(service.shared(accounting=True))
     monkeypatch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
     return running
 
@@ -241,11 +247,11 @@ def test_jobs_that_a_node_cannot_start(own: Slurm, tmp_path: Path, zmumu_folder:
     """Slurm holds them by itself; nobody would ever release them, so others take their place."""
     with contextlib.closing(BatchDesk("slurm", tmp_path, zmumu_folder)) as desk, own.broken_node():
         sitter = desk.begin(WAITS, jobs=1, executor="[executor.slurm]\npoll = 0.2")
-        (given_up,) = until(lambda: (sitter.step(), desk.events("job.given_up"))[1], "a job that is given up", 60)
+        (given_up,) = until(lambda: (sitter.step(), desk.events("job.given_up"))[1], "a job that is given up", 180)
         assert (given_up["category"], given_up["reason"]) == ("executor", "launch failed requeued held")
         own.mend_node()
         (tmp_path / "go").touch()
-        end = desk.to_the_end(sitter, 120)
+        end = desk.to_the_end(sitter, 180)
         assert end.status.complete and end.status.rollbacks == 0
         desk.exactly_once()
 
@@ -274,8 +280,9 @@ def test_jobs_are_held_and_released(own: Slurm, system: BatchSystem, tmp_path: P
     assert "REQUEUED" in followed.kinds(running)
     assert any(one.died for one in followed.seen if one.number == running)
     gate.touch()
+    again = followed.known.open[running][0]
+    own.run("scontrol", "update", f"JobId={again}", "StartTime=now")  # Slurm waits two minutes
     system.release(followed.jobs)
-    own.run("scontrol", "update", f"JobId={','.join(followed.jobs)}", "StartTime=now")
     followed.until_over()
     assert followed.last(1 - running).exit_code == 0
     assert followed.last(running).state is JobState.COMPLETED  # Slurm may still have been taking away its first run
@@ -322,19 +329,19 @@ def test_an_analysis_that_much_befalls_is_processed_once(own: Slurm, tmp_path: P
     """A job over its time, one cancelled, one over its memory, a node drained and failed: nobody has to do anything."""
     with contextlib.closing(BatchDesk("slurm", tmp_path, zmumu_folder)) as desk:
         sitter = desk.begin(WAITS, jobs=4, executor='memory = "500MB"\n[executor.slurm]\npoll = 0.2\nrequeue = false')
-        until(lambda: (sitter.step(), len(desk.running()) == 4)[1], "four jobs run", 60)
+        until(lambda: (sitter.step(), len(desk.running()) == 4)[1], "four jobs run", 180)
         until(lambda: len(desk.rows("SELECT 1 FROM processes WHERE delivered > 0")) == 4, "four processes have files")
         late, cancelled, hungry, left = desk.running()
         own.run("scontrol", "update", f"NodeName={own.node}", "State=DRAIN", "Reason=test")
         own.run("scontrol", "update", f"JobId={late}", "TimeLimit=0")
         own.run("scancel", cancelled)
         (tmp_path / f"hog-{hungry}").touch()
-        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 3)[1], "three processes are rolled back", 60)
+        until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 3)[1], "three processes are rolled back", 180)
         own.run("scontrol", "update", f"NodeName={own.node}", "State=DOWN", "Reason=test")
         until(lambda: (sitter.step(), len(desk.rows(ROLLED_BACK)) == 4)[1], "the fourth, too")
         own.run("scontrol", "update", f"NodeName={own.node}", "State=RESUME")
         (tmp_path / "go").touch()
-        end = desk.to_the_end(sitter, 120)
+        end = desk.to_the_end(sitter, 180)
         assert end.status.complete and not end.problems
         desk.exactly_once()
         jobs = {row["batch_id"]: (row["state"], row["reason"]) for row in desk.rows(ENDS)}
