@@ -295,7 +295,7 @@ def test_submit_waits_for_the_next_try_and_says_so(desk: Desk) -> None:
         "    seen.touch(); sys.exit('Connection timed out')\n" + COPY
     )
     seen: list[Progress] = []
-    spec = desk.spec(payload=flaky, extra='[retry.transient_io]\nbase_delay = "3s"\njitter = false')
+    spec = desk.spec(payload=flaky, extra='[retry.transient_io]\nbase_delay = "6s"\njitter = false')
     result = desk.submit(spec, on_update=seen.append)
     assert result.exit_code == 0
     waited = [one for one in seen if "for the" in one.waiting or "for its" in one.waiting or "for their" in one.waiting]

@@ -167,7 +167,7 @@ def test_no_time_is_told_while_files_wait_for_their_next_try(desk: Desk) -> None
     once = "import os, sys\nfrom pathlib import Path\nonce = Path('once')\n"
     once += "if 'zmumu-6' in sys.argv[1] and not once.exists():\n"
     once += "    once.touch(); sys.exit('[ERROR] Operation expired')\n"
-    spec = desk.spec(once + COPY, job='files_per_process = 1\n[retry.transient_io]\nbase_delay = "3s"')
+    spec = desk.spec(once + COPY, job='files_per_process = 1\n[retry.transient_io]\nbase_delay = "6s"')
     seen: list[Progress] = []
     assert desk.submit(spec, on_update=seen.append).exit_code == 0
     waiting = [one for one in seen if one.waiting]
