@@ -11,6 +11,7 @@ import contextlib
 import random
 import socket
 import struct
+import sys
 import threading
 import zlib
 from collections import Counter, deque
@@ -41,7 +42,7 @@ EVERYTHING: Final[Mapping[Fault, float]] = {fault: 0.03 for fault in Fault if fa
 """Every fault, and how often it happens to a request of a job."""
 
 NEWER: Final = 120
-"""The most requests that overtake one that is late; some wait for `Proxy.deliver`."""
+"""The most requests that overtake one that is late; some wait for `Proxy.deliver`, as do all that a test plans."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ class Proxy:
             self._held.remove((due, late))
             self._behind(late)
         chance = self._chance(request)
+        planned = bool(self._planned.get(request.verb))
         fault = self._fault(request, chance)
         self.counts[fault] += 1
         if fault is Fault.LOSE_REQUEST:
@@ -176,7 +178,8 @@ class Proxy:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return None
         if fault is Fault.LATE:
-            self._held.append((self._passed + chance.randrange(1, NEWER), request))
+            newer = chance.randrange(1, NEWER)
+            self._held.append((sys.maxsize if planned else self._passed + newer, request))
             return None
         if fault is Fault.DELAY:
             await asyncio.sleep(chance.uniform(0.01, 0.3))
