@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,9 +24,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from services import AT_END
+from workbench import alive, until
 
 QUICK = ("fsync=off", "full_page_writes=off", "max_wal_size=64MB", "shared_buffers=32MB")
 """Settings for tests: a killed server loses nothing by them, only a killed machine does."""
+IN_USE = "is still in use"
+"""What a server says of the memory of one before it, where that has not quite gone yet."""
+PATIENCE = 600.0
+"""Seconds for what a killed server leaves to be gone."""
 MEMORY = 2 << 30
 """Bytes that must be free in memory for a server to be there. One takes about 200 MB."""
 
@@ -75,14 +81,19 @@ class Server:
         words += ["-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
         for setting in self.settings:
             words += ["-c", setting]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self.folder, **_as_whom())
+        path = self.folder / "log"
+        deadline = time.monotonic() + PATIENCE
         while True:
-            with contextlib.suppress(psycopg.OperationalError):
-                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
-                return
-            if self.process.poll() is not None:
-                raise RuntimeError((self.folder / "log").read_text(errors="replace")[-3000:])
+            with path.open("ab") as log:
+                before = log.tell()
+                self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self.folder, **_as_whom())
+            while self.process.poll() is None:
+                with contextlib.suppress(psycopg.OperationalError):
+                    psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+                    return
+            said = path.read_bytes()[before:].decode(errors="replace")
+            if IN_USE not in said or time.monotonic() > deadline:
+                raise RuntimeError(said[-3000:])
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server: at once (SIGINT), or by killing every process of it as a crash does (SIGKILL)."""
@@ -101,11 +112,14 @@ class Server:
 
         assert self.process is not None
         main = psutil.Process(self.process.pid)
-        children = main.children(recursive=True)
-        for one in [main, *children]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        psutil.wait_procs(children)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            main.suspend()  # from now on it starts no more of them
+            until(lambda: main.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE), "it is stopped")
+            children = main.children(recursive=True)
+            for one in [*children, main]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            until(lambda: not any(alive(one.pid) for one in children), "its children are gone", PATIENCE)
 
 
 def _as_whom() -> dict[str, object]:
