@@ -11,7 +11,7 @@ import random
 import signal
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ import psycopg
 
 from bookkeeper import nodes, projects, retries
 from bookkeeper.api import open_catalog
-from bookkeeper.errors import CatalogError, Fenced, NotAllowed, Paused, RolledBack
+from bookkeeper.errors import CatalogError, Fenced, NotAllowed, NotFound, Paused, RolledBack
 from bookkeeper.failures import Evidence
 from bookkeeper.ledger import outputs, transfers
 from bookkeeper.ledger.door import bury
@@ -304,19 +304,37 @@ def killed_at(scene: Scene, path: Path, verb: str, n: int) -> None:
             scene.verbs[verb]()
 
 
-def work_until_complete(url: str, seed: int, lifetime: int) -> None:
-    """In a child: process files until the request is complete, or die at a statement before ``lifetime`` (0: never)."""
+def work_until_complete(url: str, seed: int, lifetime: int, *, crashes: bool = False) -> None:
+    """In a child: process files until the request is complete, or die at a statement before ``lifetime`` (0: never).
+
+    ``crashes``: the server of the catalog may be away for long, and forget which files were given to whom.
+    """
     chance = random.Random(seed)
     fuse = Fuse(chance.randrange(1, lifetime) if lifetime else 0, "kills")
+    away = (CatalogError,) if crashes else ()
     with breakable(), broken(fuse):
-        world = World(open_catalog(url))
-        while not world.catalog.project("p").status().complete:
-            try:
-                _one_process(world, chance)
-            except Paused:
-                world.catalog.project(world.catalog.project("p").status().open_project or "p").resume()
-            except (Fenced, NotAllowed, RolledBack, CatalogError):  # it was too late, or the server is away or forgot
-                continue
+        world: World | None = None
+        complete = False
+        while not complete:
+            with suppress(*away):
+                world = world or World(open_catalog(url))
+                complete = _complete_or_one_more(world, chance, crashes=crashes)
+
+
+def _complete_or_one_more(world: World, chance: random.Random, *, crashes: bool) -> bool:
+    project = world.catalog.project("p")
+    if project.status().complete:
+        return True
+    try:
+        _one_process(world, chance)
+    except Paused:
+        world.catalog.project(project.status().open_project or "p").resume()
+    except (Fenced, NotAllowed, RolledBack, CatalogError):  # it was too late, or the server is away or forgot
+        pass
+    except NotFound as error:
+        if not crashes or "was given no file" not in str(error):
+            raise
+    return False
 
 
 def _one_process(world: World, chance: random.Random) -> None:
