@@ -218,7 +218,7 @@ class Crews:
         ended = wait([child.sentinel for child in self._children], timeout=seconds)
         assert not ended, f"a crew ended too early: {[child.exitcode for child in self._children]}"
 
-    def finish(self, seconds: float = 120) -> None:
+    def finish(self, seconds: float = 900) -> None:
         """Have the work brought to its end, without further misbehaviour."""
         self.work.busy.unlink()
         for child in self._children:

@@ -63,7 +63,7 @@ class Followed:
         """What happened to a job last."""
         return [one for one in self.seen if one.number == number][-1]
 
-    def until(self, true: Callable[[Followed], object], seconds: float = 60) -> Followed:
+    def until(self, true: Callable[[Followed], object], seconds: float = 180) -> Followed:
         """Follow until something is true."""
         end = time.monotonic() + seconds
         while True:

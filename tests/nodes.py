@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bookkeeper.cargo import Loaded
+from workbench import to_its_end
 
 ROOT = Path(__file__).parents[1]
 PYTHON = getattr(sys, "_base_executable", sys.executable)
@@ -63,7 +64,7 @@ class Ran:
     """How a job ended: its exit code, its outcome, and what it said on standard error."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        out, self.said = process.communicate(timeout=60)
+        out, self.said = to_its_end(process)
         self.code = process.returncode
         self.lines: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
         self.outcome: dict[str, Any] = self.lines[-1].get("outcome", {}) if self.lines else {}

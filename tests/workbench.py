@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -34,13 +35,33 @@ while True:
 STUBBORN = WAIT_FOR_SIGNAL.replace("    sys.exit(0)\n", "")
 
 
-def until(condition: Callable[[], Any], what: str = "the condition", seconds: float = 30) -> Any:
+def until(condition: Callable[[], Any], what: str = "the condition", seconds: float = 180) -> Any:
     """Wait until the condition is true; return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not come true"
         threading.Event().wait(0.02)
     return value
+
+
+def to_its_end(process: subprocess.Popen[Any], seconds: float = 600) -> tuple[Any, Any]:
+    """Wait for the end of a process, and return what it printed; one that does not end is killed."""
+    with process:
+        try:
+            return process.communicate(timeout=seconds)
+        except BaseException:
+            kill(process)
+            raise
+
+
+def kill(process: subprocess.Popen[Any]) -> None:
+    """Kill a process that is still there; where it has a session of its own, all of that."""
+    if process.poll() is None:
+        if os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
 
 
 def alive(pid: int) -> bool:

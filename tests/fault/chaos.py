@@ -33,7 +33,7 @@ from bookkeeper.api import Catalog
 from bookkeeper.errors import NotFound
 
 TICK = 0.05
-PATIENCE = 180.0
+PATIENCE = 900.0
 """Seconds after which a run that is not complete counts as stuck."""
 
 

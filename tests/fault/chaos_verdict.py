@@ -15,7 +15,7 @@ from bookkeeper.api import Catalog
 from bookkeeper.check import check
 from bookkeeper.worker.scratch import scratch_folder
 
-_INTERRUPTED = re.compile(r"^Traceback \(most recent call last\):\n(?:(?: .*)?\n)*KeyboardInterrupt$", re.MULTILINE)
+_INTERRUPTED = re.compile(r"^Traceback \(most recent call last\):\n(?:(?: .*)?\n)*KeyboardInterrupt:?$", re.MULTILINE)
 """What Python prints where it is interrupted while it starts, before any program can listen."""
 
 KEYS = {"ids": "out", "counts": "counts"}

@@ -46,7 +46,7 @@ from bookkeeper.errors import Incomplete, NotFound, Paused
 
 TICK = 0.05
 
-PATIENCE = 240.0
+PATIENCE = 900.0
 """Seconds after which a command counts as stuck."""
 
 SPOILED_AFTER = 0.4

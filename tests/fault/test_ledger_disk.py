@@ -168,5 +168,5 @@ def test_threads_that_ended_leave_no_connections_behind(world: World) -> None:
 def test_a_child_forked_while_a_transaction_is_open_disturbs_nobody(tmp_path: Path) -> None:
     child = forks().Process(target=forks_inside, args=(tmp_path / "c.db",))
     child.start()
-    child.join(60)
+    child.join(600)
     assert child.exitcode == 0

@@ -102,7 +102,7 @@ def test_a_process_killed_at_its_nth_statement_leaves_the_verb_whole_or_absent(
         child.start()
         children.append((child, copy))
     for child, copy in children:
-        child.join(60)
+        child.join(600)
         assert child.exitcode == -signal.SIGKILL
         scene.play_on(copy)
         if verb not in SEVERAL:

@@ -18,6 +18,7 @@ import pytest
 
 from bookkeeper.errors import StorageError
 from bookkeeper.stageout import claim, exists, final_url, publish, require_claim, stage_out, temporaries, temporary_url
+from workbench import kill, to_its_end
 
 pytestmark = pytest.mark.fault
 
@@ -118,7 +119,7 @@ def run_helper(script: str, folder: Path, *arguments: str, prefix: tuple[str, ..
         [*prefix, sys.executable, "-c", HELPER + textwrap.dedent(script), str(folder), *arguments],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-1000:]
@@ -274,7 +275,11 @@ def test_two_outputs_that_want_one_name_one_is_published_and_the_other_told(tmp_
         )
         for one in staged
     ]
-    told = [process.communicate(timeout=60)[1] for process in running]
+    try:
+        told = [to_its_end(process)[1] for process in running]
+    finally:
+        for process in running:
+            kill(process)
     codes = [process.returncode for process in running]
     assert sorted(codes) == [0, 1]
     assert "PublicationConflict" in told[codes.index(1)]

@@ -46,7 +46,11 @@ class WarmServer(ServerProcess):
                 [sys.executable, "-m", "services.warm"], cwd=Path(__file__).parents[1], stdin=pipe, stdout=pipe,
                 stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
