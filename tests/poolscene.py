@@ -94,21 +94,22 @@ class Scene:
                 start_new_session=True,
             )  # fmt: skip
 
-    def reached(self, name: str, seconds: float = 90) -> tuple[int, int, str]:
+    def reached(self, name: str, seconds: float = 600) -> tuple[int, int, str]:
         """Wait until a job met what is planned for a file; return its payload's pid, its worker's, and its batch id."""
         mark = self.plan / f"{name}.reached"
-        until(lambda: mark.exists() or self._fail_if_over(), f"a job that reads {name}", seconds)
+        until(lambda: mark.exists() or self.fail_if_over(), f"a job that reads {name}", seconds)
         payload, worker = map(int, mark.read_text().split())
         query = "SELECT p.job_id FROM deliveries d JOIN processes p ON p.id = d.process_id JOIN files f ON f.id = d.file_id WHERE f.name = ? ORDER BY p.id"
         (job,) = [row["job_id"] for row in self.rows(query, name)][-1:]
         return payload, worker, job
 
-    def _fail_if_over(self) -> bool:
+    def fail_if_over(self) -> bool:
+        """Fail where nobody runs the project any more: what is waited for will not come."""
         assert self.submitter is not None
         assert self.submitter.poll() is None, self.log
         return False
 
-    def finished(self, seconds: float = 150) -> None:
+    def finished(self, seconds: float = 600) -> None:
         """Wait for the end; fail unless it is complete, without a human command, and each event is there once."""
         assert self.submitter is not None
         try:

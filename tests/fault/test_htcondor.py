@@ -21,6 +21,7 @@ from bookkeeper_schema.states import JobState
 from following import Followed, order
 from services import condor as service
 from services.condor import Pool
+from workbench import alive, until
 
 pytestmark = pytest.mark.fault
 
@@ -28,13 +29,14 @@ SLEEP = ("/bin/sleep", "600")
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
     running = service.shared()
     monkeypatch.setenv("CONDOR_CONFIG", running.config)
     import htcondor2
 
     htcondor2.reload_config()  # it is read once, when it is first imported
-    return running
+    yield running
+    running.clear()
 
 
 @pytest.fixture
@@ -42,6 +44,11 @@ def system(pool: Pool, tmp_path: Path) -> Iterator[BatchSystem]:
     made = executor.make(tmp_path, {})
     yield made
     made.close()
+
+
+def queued(pool: Pool, batch: str) -> list[str]:
+    """The numbers of the jobs of a submission that are in the queue."""
+    return pool.tool("condor_q", batch, "-af", "ProcId").split()
 
 
 def clean(followed: Followed) -> None:
@@ -142,14 +149,15 @@ def test_daemons_are_killed(system: BatchSystem, pool: Pool, tmp_path: Path) -> 
     shadow, starter, schedd = (followed.known.open[number][0] for number in range(3))
     pool.kill("condor_shadow", shadow)
     pool.kill_starter_of(_payload(pool, starter).pid)
-    followed.until(lambda one: one.kinds(0).count("running") == 2 and one.kinds(1).count("running") == 2, 90)
+    followed.until(lambda one: one.kinds(0).count("running") == 2 and one.kinds(1).count("running") == 2)
     assert [one.died for one in followed.seen if one.number == 0 and one.kind == "running"] == [False, True]
     assert "evicted" in followed.kinds(1)
     before = list(pool.daemons("condor_schedd"))
-    pool.kill("condor_schedd")
-    psutil.wait_procs(before, timeout=30)
-    with pytest.raises(ExecutorUnavailable):
-        system.hold([schedd], "nobody hears that")
+    with pool.nobody_starts_daemons():
+        pool.kill("condor_schedd")
+        until(lambda: not any(alive(one.pid) for one in before), "the schedd is dead")
+        with pytest.raises(ExecutorUnavailable):
+            system.hold([schedd], "nobody hears that")
     followed.until(lambda one: one.kinds(2)[-1:] == ["reconnected"])
     assert not any(one.died for one in followed.seen if one.number == 2)
     clean(followed)  # the same object: it finds the schedd where it is now
@@ -234,12 +242,13 @@ def test_a_job_that_is_released_at_once_runs_again(system: BatchSystem, tmp_path
         clean(followed)
 
 
-def test_what_only_the_schedd_knows_is_reconciled(system: BatchSystem, tmp_path: Path) -> None:
+def test_what_only_the_schedd_knows_is_reconciled(system: BatchSystem, pool: Pool, tmp_path: Path) -> None:
     """The log is gone: the queue and the history tell, once; a job that they never had is lost."""
     given = order(tmp_path, "lost log", "/bin/bash", "-c", "exit 4")
     followed = Followed.of(system, given)
     log = given.folder / "events.log"
     followed.until_over()
+    until(lambda: queued(pool, followed.known.batch_id) == [], "the job is in the history")
     fresh = Followed.of(system, given, system.find(given))
     log.unlink()
     fresh.look(thorough=True)
@@ -264,9 +273,9 @@ def test_spooled_jobs_are_followed_fetched_and_forgotten(pool: Pool, tmp_path: P
     for number in (0, 1):
         system.fetch(followed.known, number)
         assert (given.folder / f"out.{number}").read_text() == "said\n"
-    assert len(pool.tool("condor_q", accepted.batch_id, "-af", "ProcId").split()) == 2
+    assert len(queued(pool, accepted.batch_id)) == 2
     system.forget(followed.known)
-    assert pool.tool("condor_q", accepted.batch_id, "-af", "ProcId").split() == []
+    until(lambda: queued(pool, accepted.batch_id) == [], "the access point forgets them")
 
 
 def test_a_spooled_submission_whose_files_did_not_come_is_withdrawn(pool: Pool, tmp_path: Path) -> None:

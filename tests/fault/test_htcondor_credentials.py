@@ -42,6 +42,13 @@ def pool() -> Iterator[Pool]:
         yield calm
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(pool: Pool) -> Iterator[None]:
+    """What a test leaves in the queue is no concern of the next."""
+    yield
+    pool.clear()
+
+
 @dataclass
 class Job:
     """A job with credentials that tells what they are."""

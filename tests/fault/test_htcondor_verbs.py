@@ -30,7 +30,7 @@ def test_jobs_are_held_released_and_killed_where_nobody_watches(
         sitter = desk.begin(WAITS, jobs=2, executor='memory = "100MiB"')
         running = "SELECT job_id, node FROM processes WHERE state = 'active' AND delivered > 0"
         try:
-            until(lambda: (sitter.step(), len(desk.rows(running)) == 2)[1], "two run", 60)
+            until(lambda: (sitter.step(), len(desk.rows(running)) == 2)[1], "two run")
             jobs = sorted(row["job_id"] for row in desk.rows(running))
             assert len(verbs.hold(desk.database, "mass", Chosen()).processes) == 2
             assert desk.states() == ["held"] * 2
@@ -39,9 +39,12 @@ def test_jobs_are_held_released_and_killed_where_nobody_watches(
             pool.tool("condor_hold", "-reason", "by other means", jobs[0])
             assert "held" not in desk.states()
             assert verbs.release(desk.database, "mass", Chosen()).jobs == (jobs[0],)
-            until(lambda: {row["job_id"] for row in desk.rows(running)} == set(jobs), "both run again, unseen", 60)
+            until(lambda: {row["job_id"] for row in desk.rows(running)} == set(jobs), "both run again, unseen")
             done = verbs.kill(desk.database, "mass", Chosen(node=desk.rows(running)[0]["node"]))
             assert sorted(done.jobs) == jobs and len(done.processes) >= 2
             assert desk.states() == ["removed"] * 2
         finally:
-            verbs.kill(desk.database, "mass", Chosen())
+            try:
+                verbs.kill(desk.database, "mass", Chosen())
+            finally:
+                pool.clear()

@@ -21,11 +21,12 @@ pytestmark = pytest.mark.fault
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
     monkeypatch.setattr(system, "PATIENCE", 0.0)
     running = service.shared()
     monkeypatch.setenv("CONDOR_CONFIG", running.config)
-    return running
+    yield running
+    running.clear()
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_whoever_looks_is_told_why_a_job_is_idle(
     ok("submit", "heavy.toml", "--detach")
     words = "no slot of the pool can run it: none has Memory >= 1048576"
     told: list[str] = []
-    until(lambda: told.append(ok("watch", "heavy", "--once").err) or words in "".join(told), "its watcher says so", 30)
+    until(lambda: told.append(ok("watch", "heavy", "--once").err) or words in "".join(told), "its watcher says so")
     assert words in ok("jobs", "heavy").out
     assert f"1 job: {words}" in run("status", "heavy").out
     assert ok("jobs", "heavy", "--json").json["waits"] == {words: 1}

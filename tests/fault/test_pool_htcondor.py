@@ -67,20 +67,24 @@ def hit(pool: condor.Pool, scene: Scene, number: int) -> None:
 def fill(scene: Scene) -> None:
     """Fill the destination when half of the files are committed; make room when somebody noticed."""
     committed = "SELECT committed AS n FROM requests"
-    until(lambda: any(row["n"] >= FULL_FROM for row in scene.rows(committed)), "half of the files", 120)
+    until(
+        lambda: any(row["n"] >= FULL_FROM for row in scene.rows(committed)) or scene.fail_if_over(),
+        "half of the files",
+        600,
+    )
     ballast = scene.out / ".ballast"
     with ballast.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
         while True:
             stream.write(bytes(1 << 12))
     noticed = "SELECT count(*) AS n FROM processes WHERE reason LIKE '%disk is full%'"
-    until(lambda: scene.rows(noticed)[0]["n"], "a process that finds the destination full", 60)
+    until(lambda: scene.rows(noticed)[0]["n"] or scene.fail_if_over(), "a process that finds the destination full", 600)
     ballast.unlink()
 
 
 def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_path: Path) -> None:
     pool = condor.shared()
     with small_disk(tmp_path / "out") as out:
-        scene = build(tmp_path, PLAN, EXECUTOR, pool.environment, lease=45, out=out)
+        scene = build(tmp_path, PLAN, EXECUTOR, pool.environment, lease=600, out=out)
         away, there = tmp_path / "away.root", tmp_path / "data" / name_of(AWAY)
         there.rename(away)
         failures: list[BaseException] = []
@@ -97,12 +101,13 @@ def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_pat
             return thread
 
         def bring_back() -> None:
-            until(lambda: scene.reasons(name_of(AWAY)), "a job that misses its input", 120)
+            until(lambda: scene.reasons(name_of(AWAY)) or scene.fail_if_over(), "a job that misses its input", 600)
             away.rename(there)
 
         scene.submit()
+        threads: list[threading.Thread] = []
         try:
-            threads = [aside(fill, scene), aside(bring_back)]
+            threads += [aside(fill, scene), aside(bring_back)]
             for number in PLAN:
                 hit(pool, scene, number)
             for thread in threads:
@@ -111,6 +116,9 @@ def test_sixty_jobs_end_without_a_human_command_whatever_happens_to_them(tmp_pat
             scene.finished()
         finally:
             scene.stop()
+            for thread in threads:
+                thread.join()
+            pool.clear()
             print(scene.log[-6000:])
         told = {word: scene.reasons(name_of(number)) for number, word in PLAN.items()}
         print(told)

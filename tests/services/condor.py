@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from services import AT_END
+from workbench import until
 
 SCRIPTS = Path(__file__).parent / "batch"
 SLOTS = 8
@@ -49,7 +50,7 @@ class Pool:
     def _run(self, script: str, **settings: str) -> None:
         done = subprocess.run(
             ["bash", str(SCRIPTS / script)], env={**os.environ, **self._settings, **settings},
-            capture_output=True, text=True, timeout=240,
+            capture_output=True, text=True, timeout=900,  # it may have to be installed, and others may be at that
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 
@@ -86,6 +87,24 @@ class Pool:
                 parent.send_signal(signal.SIGKILL)
                 return
         raise AssertionError(f"process {pid} runs under no starter")
+
+    def clear(self) -> None:
+        """Take everything out of the queue: what a test leaves there, where it fails, takes the slots of those behind it."""
+        subprocess.run([str(self.bin / "condor_rm"), "-all"], env=self.environment, capture_output=True, check=False)
+
+    @contextlib.contextmanager
+    def nobody_starts_daemons(self) -> Iterator[None]:
+        """Have killed daemons stay dead for a block: the master, which starts them again, is suspended."""
+        masters = list(self.daemons("condor_master"))
+        assert masters, "no condor_master runs"
+        try:
+            for master in masters:
+                master.suspend()
+                until(lambda: master.status() == psutil.STATUS_STOPPED, "the master is suspended")  # noqa: B023 - at once
+            yield
+        finally:
+            for master in masters:
+                master.resume()
 
     def stop(self) -> None:
         """Stop it, and remove what it wrote."""
