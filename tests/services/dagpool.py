@@ -44,10 +44,14 @@ class Pool:
 
     def kill_dagman(self, batch: str) -> None:
         """Kill -9 the DAGMan of a DAG, and wait until the schedd has started another."""
-        first = self.dagmans()
-        assert len(first) == 1, first
-        os.kill(first[0], signal.SIGKILL)
-        until(lambda: (now := self.dagmans()) and now != first, f"DAGMan {batch} was not started again", 60)
+        first = until(lambda: self._only_dagman(), f"one DAGMan, of {batch}, runs")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: self._only_dagman() not in (0, first), f"DAGMan {batch} is started again", 600)
+
+    def _only_dagman(self) -> int:
+        """The process of the one DAGMan that runs; 0 where there is none, or one has just forked, say, to run a script."""
+        found = self.dagmans()
+        return found[0] if len(found) == 1 else 0
 
     def dagmans(self) -> list[int]:
         """The processes of all DAGMans of this pool."""
