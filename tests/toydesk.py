@@ -20,7 +20,7 @@ from bookkeeper.spec import Spec, load
 from bookkeeper.submit import prepare
 from bookkeeper.watching import Babysitter, Standing, Systems
 from services.reach import Reach, local
-from workbench import until
+from workbench import to_its_end, until
 
 TOYS = Path(__file__).parent / "toypool"
 COPY = "import os, shutil, sys; shutil.copy(sys.argv[1], os.environ['BOOKKEEPER_OUTPUT'])\n"
@@ -48,14 +48,13 @@ class ToyDesk:
 
         return toypool.ToyPool(self.database.folder / "toypool")
 
-    def spec(self, payload: str = COPY, *, jobs: int = 3, per: int = 1, executor: str = "", project: str = "") -> Spec:
+    def spec(self, payload: str = COPY, *, jobs: int = 3, per: int = 1, executor: str = "", lease: str = "60s") -> Spec:
         (self.folder / "payload.py").write_text(payload)
         (self.folder / "spec.toml").write_text(f"""
 [project]
 name = "mass"
 files = ["data/*.root"]
-lease = "12s"
-{project}
+lease = "{lease}"
 [job]
 command = ["{sys.executable}", "-S", "payload.py", "{{inputs}}"]
 files_per_process = {per}
@@ -81,7 +80,7 @@ base_delay = "0.1s"
         remember(self.database, spec, str(self.folder / "spec.toml"), None)
         return Babysitter(self.database, "mass", spec, self.systems)
 
-    def to_the_end(self, sitter: Babysitter, seconds: float = 60) -> Standing:
+    def to_the_end(self, sitter: Babysitter, seconds: float = 300) -> Standing:
         """Look after the request until nothing is left."""
         return until(lambda: one if (one := sitter.step()).over else None, "the end", seconds)
 
@@ -111,7 +110,7 @@ base_delay = "0.1s"
     def run(self, *words: str) -> tuple[int, str]:
         """Run `bookkeeper`; return its exit code and what it printed."""
         done = self.command(*words)
-        out, err = done.communicate(timeout=120)
+        out, err = to_its_end(done)
         return done.returncode, out + err
 
     def exactly_once(self, files: int = 6) -> None:

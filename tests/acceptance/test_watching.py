@@ -134,7 +134,7 @@ def test_success_there_and_failure_here_is_a_finding(desk: ToyDesk) -> None:
     assert findings.verdict_of("completed", None, 9, "committed") == findings.COMMIT_ONLY
     assert findings.verdict_of("completed", 13, None, "rolled_back") == findings.AGREE
     assert findings.verdict_of("completed", 0, None, "committed") == findings.AGREE
-    sitter = desk.begin(BLOCKED, jobs=1)
+    sitter = desk.begin(BLOCKED, jobs=1, lease="30s")  # its heartbeat tells the job of the end
     until(lambda: (sitter.step(), desk.running())[1], "a job runs")
     until(lambda: desk.rows("SELECT 1 FROM processes WHERE delivered > 0"), "its process has files")
     (process,) = desk.rows("SELECT id FROM processes")

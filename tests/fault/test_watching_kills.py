@@ -13,7 +13,7 @@ import pytest
 
 from bookkeeper import jobs
 from toydesk import ToyDesk, installed
-from workbench import until
+from workbench import kill, to_its_end, until
 
 
 @pytest.fixture
@@ -66,16 +66,20 @@ def test_two_watchers_killed_at_random_do_everything_once(desk: ToyDesk) -> None
         return desk.command("watch", "mass", "--until-done", "--every", "0.05s")
 
     watchers = [watch(), watch()]
-    for seen in (1, 2, 4):
-        until(lambda: len(desk.rows("SELECT 1 FROM processes")) >= seen, f"{seen} processes", 60)  # noqa: B023 - at once
-        one = luck.randrange(2)
-        watchers[one].kill()
-        watchers[one].communicate()
-        assert len([state for state in desk.states() if state in ("intended", "idle", "running")]) <= 3
-        watchers[one] = watch()
-    for one in watchers:
-        said, problem = one.communicate(timeout=120)
-        assert one.returncode == 0, said + problem
+    try:
+        for seen in (1, 2, 4):
+            until(lambda: len(desk.rows("SELECT 1 FROM processes")) >= seen, f"{seen} processes")  # noqa: B023 - at once
+            one = luck.randrange(2)
+            watchers[one].kill()
+            watchers[one].communicate()
+            assert len([state for state in desk.states() if state in ("intended", "idle", "running")]) <= 3
+            watchers[one] = watch()
+        for watcher in watchers:
+            said, problem = to_its_end(watcher)
+            assert watcher.returncode == 0, said + problem
+    finally:
+        for watcher in watchers:
+            kill(watcher)
     submitted_once(desk)
     desk.exactly_once()
     told = desk.rows(

@@ -119,7 +119,7 @@ def test_a_verb_ends_where_the_batch_system_does_not_tell_it_yet(
 ) -> None:
     monkeypatch.chdir(desk.folder)
     monkeypatch.setattr(verbs, "PATIENCE", 0.1)
-    sitter = desk.begin(BLOCKED, jobs=1)
+    sitter = desk.begin(BLOCKED, jobs=1, lease="1h")  # or its next heartbeat tells the job of the end
     until_at_work(desk, sitter, 1)
     with monkeypatch.context() as patched:
         patched.setattr("toypool.ToyPool.hold", lambda *_: None)
