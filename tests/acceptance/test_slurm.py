@@ -319,7 +319,8 @@ def test_jobs_that_slurm_forgot(own: Slurm, system: BatchSystem, tmp_path: Path)
     ended.look()
     assert (ended.last().kind, ended.last().exit_code) == ("FAILED", 4)
     killed.look()
-    assert killed.known.open, "what is lost is found by reconciling only"
+    queue = ("squeue", "--states=all", "--format=%A %j %T %r %V %e")
+    assert killed.known.open, f"what is lost is found by reconciling only, and Slurm has: {own.run(*queue)}"
     killed.look(thorough=True)
     assert (killed.last().kind, killed.last().state, killed.last().died) == ("LOST", JobState.LOST, True)
     assert system.find(order(tmp_path, "ended", "true")) is not None
