@@ -36,15 +36,14 @@ def keep(database: Database, system: BatchSystem, known: Known, numbers: Sequenc
 def forget_over(database: Database, systems: Systems) -> None:
     """Let batch systems forget what `keep` did not: somebody was killed before it, two shared the work, nobody answered.
 
-    What jobs printed is kept before. Where the batch system does not answer, it is asked again.
+    What jobs printed is kept before. Where the batch system or the catalog does not answer, they are asked again.
     """
     for mark in systems.folder.glob(f"*/{LEFT}"):
-        submission = jobs.over(database, mark.parent.name)
-        if submission is None or submission["host"] != socket.gethostname():
-            continue
-        known = known_of(submission)
         with contextlib.suppress(BookkeeperError):
-            system = systems.of_submission(submission)
+            submission = jobs.over(database, mark.parent.name)
+            if submission is None or submission["host"] != socket.gethostname():
+                continue
+            system, known = systems.of_submission(submission), known_of(submission)
             for number in range(known.jobs) if known.batch_id else ():
                 _keep(database, system, known, number)
             system.forget(known)

@@ -44,7 +44,7 @@ def settle(
     ``spec`` is None where it cannot be read: what was not submitted is not submitted then, nor where the project was paused
     or ended since. ``first``: nothing of the request was ever handed over; the batch system is asked before anything is
     tried, so that the spec may name another one where it does not answer. False where somebody else is at it. Raises
-    `ExecutorUnavailable`: then the next look goes on.
+    `ExecutorUnavailable`, and `StorageError` where the folder takes no files: then the next look goes on.
     """
     folder = Path(submission["folder"])
     with locked(folder / LOCK) as mine:
@@ -71,6 +71,11 @@ def settle(
             remedy = f"; {error.remedy}" if error.remedy else ""
             jobs.not_submitted(database, project, number, reason=f"{error}{remedy}")
             return True
+        except OSError as error:  # whether the batch system has the jobs is asked at the next look
+            raise StorageError(
+                f"a submission cannot be written to {folder}: {error.strerror or error}",
+                remedy="free space there, or let this user write; it is tried again",
+            ) from error
         jobs.submitted(database, project, number, batch_id=accepted.batch_id, jobs=accepted.jobs)
         return True
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bookkeeper import jobs, projects
+from bookkeeper.executors.batch import Order
 from bookkeeper.jobs import findings
 from services.reach import Reach
 from toydesk import BLOCKED, ToyDesk, installed
@@ -111,6 +113,23 @@ def test_a_pool_that_does_not_answer_is_asked_again(desk: ToyDesk) -> None:
     (desk.pool.root / "away").unlink()
     assert desk.to_the_end(sitter).status.complete
     assert len(set(desk.pool.clusters())) == len(desk.pool.clusters())
+
+
+def test_a_folder_that_takes_no_files_is_tried_again(desk: ToyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows whether the jobs were handed over: the tag tells at the next look."""
+    sitter = desk.begin()
+
+    def full(system: object, order: Order) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(order.folder / "jobs.sub"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("toypool.ToyPool.submit", full)
+        for _ in range(2):
+            (problem,) = sitter.step().problems
+            assert problem.endswith("No space left on device")
+        assert set(desk.states()) == {"intended"}
+    assert desk.to_the_end(sitter).status.complete
+    desk.exactly_once()
 
 
 def test_a_job_that_vanished_is_found_missing(desk: ToyDesk) -> None:

@@ -240,7 +240,7 @@ class HTCondor:
         HTCondor (25.14) lets it wait then, as if no slot was free, until something else happens in its queue.
         """
         ends = time.monotonic() + ENDING
-        while self._with_shadows(set(jobs)) and time.monotonic() < ends and not self._closing.wait(GLANCE):
+        while jobs and self._with_shadows(set(jobs)) and time.monotonic() < ends and not self._closing.wait(GLANCE):
             continue
         self._access.act("Release", jobs, "released")
 
