@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from itertools import groupby
 from typing import Any, Final
 
@@ -22,13 +23,16 @@ SELECT p.id, p.reason, p.executor, e.kind, e.body
   JOIN events e ON e.process_id = p.id AND (e.kind IN ('job.held', 'job.evicted', 'job.removed')
        OR e.kind = 'job.running' AND CAST(e.body ->> 'died' AS TEXT) IN ('1', 'true'))
  WHERE p.reason LIKE 'the worker was told to stop by signal 15%' OR p.reason LIKE 'its job % was started again'
+    OR p.reason LIKE 'its job % was evicted%'
  ORDER BY p.id, e.id
 """
 
 NAME: Final = "UPDATE processes SET reason = :reason WHERE id = :process AND state = 'rolled_back' AND reason = :was"
 
 TOGETHER: Final = 2.0
-"""Seconds within which events of a job are one: it is evicted because it is held, or removed."""
+"""Seconds within which events of a job are one: it is evicted because it is held, or removed; that may be heard later."""
+
+EVICTED: Final = re.compile(r"its job \S+ was evicted")
 
 WORDS: Final = {
     "job.held": ("HELD", "held"),
@@ -63,7 +67,7 @@ def _name(database: Database, row: dict[str, Any], said: dict[str, Any]) -> bool
     why = said.get("reason") or ""
     what = why if why.startswith(word) else f"{word}: {why}" if why else word
     reason = storable(f"its job {said.get('job')} was {what}")
-    if reason == row["reason"]:
+    if reason == row["reason"] or (EVICTED.match(row["reason"]) and word not in ("held", "removed")):
         return False
     evidence = Evidence(
         message=reason, hold_code=said.get("hold_code"), hold_subcode=said.get("hold_subcode"), state=state

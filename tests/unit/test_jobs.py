@@ -183,6 +183,25 @@ def test_an_eviction_that_is_told_late_is_that_of_the_process_it_ended(catalog: 
     }
 
 
+def test_why_a_job_was_evicted_may_be_heard_later(catalog: Catalog) -> None:
+    """Of one end, that is: a job that is held an hour after it was evicted was not evicted because of it."""
+    for tag, pause in (("t", 1.0), ("u", 3600.0)):
+        number = submit(catalog, tag, 1)
+        process = catalog.project("mass").start_process(executor="toy", job_id=f"{tag}.0", files_per_process=1)
+        (row,) = catalog.sql(f"SELECT started_at AS at FROM processes WHERE id = {process.id}")
+        gone = Seen(0, "evicted", row["at"] + 1, JobState.IDLE, died=True, reason="via condor_rm")
+        jobs.observe(catalog.database, "mass", number, None, "1", [Seen(0, "run", row["at"], JobState.RUNNING), gone])
+        process.next_files(1)
+        process.roll_back("the worker was told to stop by signal 15")
+        assert jobs.name_causes(catalog.database, "mass") == 1
+        removed = Seen(0, "removed", row["at"] + 1 + pause, JobState.REMOVED, died=True, reason="via condor_rm")
+        jobs.observe(catalog.database, "mass", number, "1", "2", [removed])
+        assert jobs.name_causes(catalog.database, "mass") == (pause < 2)
+        assert jobs.name_causes(catalog.database, "mass") == 0
+    said = [row["reason"] for row in catalog.sql("SELECT reason FROM processes ORDER BY id")]
+    assert said == ["its job t.0 was removed: via condor_rm", "its job u.0 was evicted: via condor_rm"]
+
+
 def test_a_worker_that_is_told_to_stop_because_its_job_starts_again_says_so(catalog: Catalog) -> None:
     """Its shadow died, and nobody told: the worker may be told to stop before anybody buries its process."""
     number = submit(catalog, "t", 1)
