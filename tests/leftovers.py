@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from workbench import kill
 
 
 @contextlib.contextmanager
@@ -32,12 +32,8 @@ def none_left() -> Iterator[None]:
 
 
 def end(program: subprocess.Popen[Any]) -> None:
-    """Kill a program, with its process group where it leads one, wait for its end, and close its pipes."""
-    if program.poll() is None:
-        if os.getpgid(program.pid) == program.pid:
-            os.killpg(program.pid, signal.SIGKILL)
-        program.kill()
-        program.wait()
+    """Kill a program that still runs, wait for its end, and close its pipes."""
+    kill(program)
     for pipe in (program.stdin, program.stdout, program.stderr):
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):

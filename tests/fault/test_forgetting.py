@@ -1,4 +1,4 @@
-"""Spooled jobs that nobody took out of the queue, because whoever would have was killed before: the next one does."""
+"""What is left of submissions because whoever would have removed it was killed before: the next one does it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from bookkeeper import jobs, logs
 from bookkeeper.api import Catalog, create_catalog
+from bookkeeper.executors import credentials
 from bookkeeper.executors.batch import LEFT, Accepted, Asks, Order
 from bookkeeper.watching import Systems, Watch, printed
 from bookkeeper.watching.babysitter import Babysitter
@@ -98,4 +99,22 @@ def test_whoever_comes_next_lets_them_be_forgotten(
     (folder / "out.0").unlink()
     submission = jobs.over(catalog.database, "said")
     assert submission is not None
-    systems.of("htcondor", ASKS).fetch(known_of(submission), 0)  # no job has it any more, and that is no failure
+    system, known = systems.of("htcondor", ASKS), known_of(submission)
+    system.fetch(known, 0)  # no job has it any more, and that is no failure
+    system.forget(known)  # nor is it one to be killed after it, and to do it again
+
+
+def test_copies_of_credentials_of_a_refused_submission_are_removed(catalog: Catalog, systems: Systems) -> None:
+    """None of its jobs ever ran: no end of one tells that nobody reads them any more."""
+    folder, asks = systems.folder / "refused", Asks(token="/nowhere")
+    folder.mkdir(parents=True)
+    for name in (LEFT, credentials.TOKEN, f".{credentials.TOKEN}.half"):
+        (folder / name).touch()
+    where = {"executor": "htcondor", "host": socket.gethostname(), "folder": str(folder), "asks": asdict(asks)}
+    jobs.intend(catalog.database, "mass", tag="refused", wanted=1, **where)  # type: ignore[arg-type]
+    printed.forget_over(catalog.database, systems)
+    assert len(list(folder.iterdir())) == 3, "it may be handed over yet"
+    (one,) = jobs.submissions(catalog.database, "mass")
+    jobs.not_submitted(catalog.database, "mass", one["id"], reason="no")
+    printed.forget_over(catalog.database, systems)
+    assert list(folder.iterdir()) == []
